@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Numbers that the emulated GPU and the software that drives it share.
+//!
+//! Facts only: register numbers and fields of a FirePro S7150 (Tonga) as its PF and VF software
+//! sees them, the GPU-IOV capability, SDMA v3.0 packets, interrupt-ring entries, mailbox
+//! messages, and the register map of the debug device ([`referee`]).  MMIO registers are
+//! numbered in dwords of BAR5, as AMD's public headers do (byte offset = 4 x index).
+//!
+//! Nothing here is specific to an environment: `no_std`, no dependencies, no allocation.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod gart;
+pub mod ih;
+pub mod mailbox;
+pub mod mmio;
+pub mod pci;
+pub mod referee;
+pub mod sdma;
+pub mod vsec;

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The GPU-IOV vendor-specific capability, Tonga layout, and its commands
+//! (gpu-iov-hardware.md, sections 2.1 to 2.4 and 5).
+//!
+//! Offsets are bytes from the start of the capability.
+
+/// Id in the vendor-specific header.
+pub const ID: u16 = 0x0002;
+/// Revision of the Tonga layout in the emulated device.
+pub const REVISION: u8 = 1;
+/// Length of the capability in bytes: up to and including the last VF's window.
+pub const LENGTH: u16 = 0x6C;
+
+/// Vendor-specific header: id \[15:0\], revision \[19:16\], length \[31:20\].
+pub const HEADER: u16 = 0x04;
+/// Read-only mirror of SR-IOV: VF enable b0, number of VFs \[31:16\].
+pub const SRIOV_SHADOW: u16 = 0x08;
+/// Command, function and next function, written as one dword ([`command`]).
+pub const CMD: u16 = 0x0C;
+/// Status of the command, one byte.
+pub const STATUS: u16 = 0x10;
+/// b0 resets the PF alone.
+pub const RESET_CONTROL: u16 = 0x14;
+/// One bit per VF that had an FLR, write 1 to clear.
+pub const RESET_NOTIFICATION: u16 = 0x18;
+/// One bit per VF that was initialised, write 1 to clear.
+pub const VM_INIT_STATUS: u16 = 0x1C;
+/// Where contexts are saved ([`context`]).
+pub const CONTEXT: u16 = 0x20;
+/// Framebuffer size in MB, 16 bit, read-only.
+pub const TOTAL_FB_AVAILABLE: u16 = 0x24;
+/// Framebuffer in use in MB, 16 bit.
+pub const TOTAL_FB_CONSUMED: u16 = 0x26;
+/// One bit per VF that has work.
+pub const VM_BUSY_STATUS: u16 = 0x28;
+/// First of the sixteen window registers ([`window`]), one dword per VF.
+pub const VF_FB: u16 = 0x2C;
+
+/// CMD: execute.  Reads 1 until the command has ended.
+pub const EXECUTE: u32 = 0x10;
+/// CMD: interrupt the PF when the command has ended.
+pub const INTR_EN: u32 = 0x20;
+
+/// Commands, CMD \[3:0\].
+pub mod cmd {
+    /// Take the function off the engine, in the middle of its work if need be.
+    pub const IDLE: u8 = 0x1;
+    /// Write the idled function's context to its slot.
+    pub const SAVE: u8 = 0x2;
+    /// Read a function's context from its slot.
+    pub const LOAD: u8 = 0x3;
+    /// Let the loaded or initialised function run.
+    pub const RUN: u8 = 0x4;
+    /// IDLE and SAVE the function, LOAD and RUN the next.
+    pub const CONTEXT_SWITCH: u8 = 0x5;
+    /// Put a fresh context for the function on the engine.
+    pub const INIT: u8 = 0x7;
+    /// Save the scheduler's own state for the function.
+    pub const SAVE_RLCV: u8 = 0x8;
+    /// Restore the scheduler's own state for the function.
+    pub const LOAD_RLCV: u8 = 0x9;
+}
+
+/// Values of STATUS.
+pub mod status {
+    /// The command has ended well.
+    pub const DONE: u8 = 0x00;
+    /// The command is not known.
+    pub const UNSUPPORTED: u8 = 0x01;
+    /// The command was not legal now; nothing was done.
+    pub const ABORTED: u8 = 0x02;
+    /// The engine hangs; final.
+    pub const GFX_HANG: u8 = 0x0E;
+    /// The copy engine hangs; final.
+    pub const SDMA_HANG: u8 = 0x0F;
+    /// IDLE in progress.
+    pub const IDLING: u8 = 0x11;
+    /// SAVE in progress.
+    pub const SAVING: u8 = 0x12;
+    /// LOAD in progress.
+    pub const LOADING: u8 = 0x13;
+    /// RUN in progress.
+    pub const ENABLING: u8 = 0x14;
+    /// INIT in progress.
+    pub const INITING: u8 = 0x15;
+    /// SAVE_RLCV in progress.
+    pub const SAVING_RLCV: u8 = 0x16;
+    /// LOAD_RLCV in progress.
+    pub const LOADING_RLCV: u8 = 0x17;
+}
+
+/// FCN_ID of the physical function.
+pub const FCN_PF: u8 = 0x00;
+
+/// FCN_ID of virtual function `n` (0 to 15).
+pub const fn fcn_vf(n: u8) -> u8 {
+    0x80 | n
+}
+
+/// Builds the dword that starts a command: `cmd` of [`cmd`], functions as FCN_ID.
+pub const fn command(cmd: u8, fcn: u8, next: u8, interrupt: bool) -> u32 {
+    let intr = if interrupt { INTR_EN } else { 0 };
+    cmd as u32 | EXECUTE | intr | (fcn as u32) << 8 | (next as u32) << 16
+}
+
+/// Unit of the context save area in bytes.
+pub const CONTEXT_UNIT: u64 = 256 << 10;
+
+/// Value of CONTEXT for an area at byte `offset` of the framebuffer with `units` x 256 KiB per
+/// function (1 to 127).  `offset` is a multiple of `units` x 256 KiB.
+pub const fn context(offset: u64, units: u8) -> u32 {
+    let units = units & 0x7F;
+    let per = CONTEXT_UNIT * if units == 0 { 1 } else { units as u64 };
+    units as u32 | ((offset / per) as u32) << 10
+}
+
+/// Start of the context save area and bytes per function that a CONTEXT value means; `None`
+/// when the size is 0 or the area is in system memory (b7).
+pub const fn context_area(value: u32) -> Option<(u64, u64)> {
+    let units = (value & 0x7F) as u64;
+    if units == 0 || value & 0x80 != 0 {
+        return None;
+    }
+    let per = units * CONTEXT_UNIT;
+    Some(((value >> 10) as u64 * per, per))
+}
+
+/// Slot of a function in the context save area: 0 for the PF, n + 1 for VFn (an assumption: no
+/// public source names Tonga's order).
+pub const fn slot(fcn: u8) -> usize {
+    if fcn & 0x80 == 0 {
+        0
+    } else {
+        (fcn & 0x7F) as usize + 1
+    }
+}
+
+/// Value of a VF's window register for `size_mb` at `offset_mb`, both multiples of 16 MB.
+pub const fn window(offset_mb: u32, size_mb: u32) -> u32 {
+    ((size_mb >> 4).wrapping_sub(1) & 0xFFFF) | (offset_mb >> 4) << 16
+}
+
+/// `(offset, size)` in bytes of a window register; `None` for 0, which means not set.
+pub const fn window_bytes(value: u32) -> Option<(u64, u64)> {
+    if value == 0 {
+        return None;
+    }
+    Some((
+        ((value >> 16) as u64) << 24,
+        ((value & 0xFFFF) as u64 + 1) << 24,
+    ))
+}
