@@ -40,7 +40,7 @@ pub const SRC_SDMA_ILLEGAL: u8 = 241;
 
 /// Data of [`SRC_CMD_COMPLETE`]: command \[3:0\], function \[15:8\], status \[23:16\].
 pub const fn cmd_complete_data(cmd: u8, fcn: u8, status: u8) -> u32 {
-    cmd as u32 | (fcn as u32) << 8 | (status as u32) << 16
+    cmd as u32 | ((fcn as u32) << 8) | ((status as u32) << 16)
 }
 
 /// An entry of the ring.
@@ -72,7 +72,7 @@ impl Entry {
         [
             self.src as u32,
             self.data & 0x0FFF_FFFF,
-            self.ring as u32 | (self.vmid as u32) << 8,
+            self.ring as u32 | ((self.vmid as u32) << 8),
             0,
         ]
     }
@@ -91,11 +91,11 @@ impl Entry {
 /// RB_CNTL for a ring of `bytes` (a power of two, at least 16) that writes back and interrupts.
 pub const fn rb_cntl(bytes: u32) -> u32 {
     let log2 = if bytes < 16 { 2 } else { (bytes / 4).ilog2() };
-    RB_ENABLE | ENABLE_INTR | WPTR_WRITEBACK_ENABLE | RPTR_REARM | log2 << RB_SIZE_SHIFT
+    RB_ENABLE | ENABLE_INTR | WPTR_WRITEBACK_ENABLE | RPTR_REARM | (log2 << RB_SIZE_SHIFT)
 }
 
 /// Bytes of the ring that an RB_CNTL value means, at most 256 KiB.
 pub const fn rb_bytes(cntl: u32) -> u32 {
-    let log2 = cntl >> RB_SIZE_SHIFT & 0x1F;
+    let log2 = (cntl >> RB_SIZE_SHIFT) & 0x1F;
     4 << if log2 > 16 { 16 } else { log2 }
 }

@@ -25,12 +25,12 @@ pub const STATUS_RB_EMPTY: u32 = 1 << 2;
 /// RB_CNTL for a ring of `bytes` (a power of two, at least 32) with read position write-back.
 pub const fn rb_cntl(bytes: u32) -> u32 {
     let log2 = if bytes < 32 { 3 } else { (bytes / 4).ilog2() };
-    RB_ENABLE | RPTR_WRITEBACK_ENABLE | log2 << RB_SIZE_SHIFT
+    RB_ENABLE | RPTR_WRITEBACK_ENABLE | (log2 << RB_SIZE_SHIFT)
 }
 
 /// Bytes of the ring that an RB_CNTL value means, at most 4 MiB.
 pub const fn rb_bytes(cntl: u32) -> u32 {
-    let log2 = cntl >> RB_SIZE_SHIFT & 0x1F;
+    let log2 = (cntl >> RB_SIZE_SHIFT) & 0x1F;
     4 << if log2 > 20 { 20 } else { log2 }
 }
 
@@ -230,7 +230,7 @@ const fn hi(v: u64) -> u32 {
 }
 
 const fn join(lo: u32, hi: u32) -> u64 {
-    lo as u64 | (hi as u64) << 32
+    lo as u64 | ((hi as u64) << 32)
 }
 
 impl Packet<&[u32]> {
@@ -240,7 +240,7 @@ impl Packet<&[u32]> {
         match *self {
             Self::Nop { extra } => {
                 let extra = extra & 0x3FFF;
-                all(&[op::NOP | extra << 16]);
+                all(&[op::NOP | (extra << 16)]);
                 (0..extra).for_each(|_| all(&[0]));
             }
             Self::CopyLinear { src, dst, bytes } => {
@@ -260,13 +260,13 @@ impl Packet<&[u32]> {
             Self::PollRegmem(p) => {
                 let flags = if p.memory { POLL_MEM } else { 0 }
                     | if p.hdp_flush { POLL_HDP_FLUSH } else { 0 }
-                    | (p.compare as u32) << 28;
-                let dw5 = p.interval & 0xFFFF | (p.retry & 0xFFF) << 16;
+                    | ((p.compare as u32) << 28);
+                let dw5 = p.interval & 0xFFFF | ((p.retry & 0xFFF) << 16);
                 let head = op::POLL_REGMEM | flags;
                 all(&[head, lo(p.addr), hi(p.addr), p.reference, p.mask, dw5]);
             }
             Self::Indirect { base, dwords, vmid } => {
-                let head = op::INDIRECT | (vmid as u32 & 0xF) << 16;
+                let head = op::INDIRECT | ((vmid as u32 & 0xF) << 16);
                 all(&[head, lo(base) & !0x1F, hi(base), dwords & 0xF_FFFF, 0, 0]);
             }
         }
@@ -276,7 +276,7 @@ impl Packet<&[u32]> {
 /// Dwords of the fixed part of the packet that starts with `header`; `None` if the emulated
 /// device does not know it.  WRITE_LINEAR is followed by its payload, NOP by what it skips.
 pub const fn fixed_dwords(header: u32) -> Option<u32> {
-    match (header & 0xFF, header >> 8 & 0xFF) {
+    match (header & 0xFF, (header >> 8) & 0xFF) {
         (op::NOP, _) => Some(1),
         (op::COPY, 0) => Some(7),
         (op::WRITE, 0) => Some(4),
@@ -298,7 +298,7 @@ impl Packet<u32> {
         let d = dw.get(..len)?;
         Some(match (head & 0xFF, d) {
             (op::NOP, _) => Self::Nop {
-                extra: head >> 16 & 0x3FFF,
+                extra: (head >> 16) & 0x3FFF,
             },
             (op::COPY, &[_, n, _, sl, sh, dl, dh]) => Self::CopyLinear {
                 src: join(sl, sh),
@@ -329,12 +329,12 @@ impl Packet<u32> {
                 memory: head & POLL_MEM != 0,
                 hdp_flush: head & POLL_HDP_FLUSH != 0,
                 interval: dw5 & 0xFFFF,
-                retry: dw5 >> 16 & 0xFFF,
+                retry: (dw5 >> 16) & 0xFFF,
             }),
             (op::INDIRECT, &[_, l, h, n, _, _]) => Self::Indirect {
                 base: join(l, h) & !0x1F,
                 dwords: n & 0xF_FFFF,
-                vmid: (head >> 16 & 0xF) as u8,
+                vmid: ((head >> 16) & 0xF) as u8,
             },
             _ => return None,
         })

@@ -100,7 +100,7 @@ pub const fn fcn_vf(n: u8) -> u8 {
 /// Builds the dword that starts a command: `cmd` of [`cmd`], functions as FCN_ID.
 pub const fn command(cmd: u8, fcn: u8, next: u8, interrupt: bool) -> u32 {
     let intr = if interrupt { INTR_EN } else { 0 };
-    cmd as u32 | EXECUTE | intr | (fcn as u32) << 8 | (next as u32) << 16
+    cmd as u32 | EXECUTE | intr | ((fcn as u32) << 8) | ((next as u32) << 16)
 }
 
 /// Unit of the context save area in bytes.
@@ -111,7 +111,7 @@ pub const CONTEXT_UNIT: u64 = 256 << 10;
 pub const fn context(offset: u64, units: u8) -> u32 {
     let units = units & 0x7F;
     let per = CONTEXT_UNIT * if units == 0 { 1 } else { units as u64 };
-    units as u32 | ((offset / per) as u32) << 10
+    units as u32 | (((offset / per) as u32) << 10)
 }
 
 /// Start of the context save area and bytes per function that a CONTEXT value means; `None`
@@ -137,7 +137,7 @@ pub const fn slot(fcn: u8) -> usize {
 
 /// Value of a VF's window register for `size_mb` at `offset_mb`, both multiples of 16 MB.
 pub const fn window(offset_mb: u32, size_mb: u32) -> u32 {
-    ((size_mb >> 4).wrapping_sub(1) & 0xFFFF) | (offset_mb >> 4) << 16
+    ((size_mb >> 4).wrapping_sub(1) & 0xFFFF) | ((offset_mb >> 4) << 16)
 }
 
 /// `(offset, size)` in bytes of a window register; `None` for 0, which means not set.

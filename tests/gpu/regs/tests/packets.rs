@@ -103,7 +103,7 @@ fn packets_equal_the_linux_drivers() {
     );
     assert_eq!(words(Packet::Trap { context: 0 }), [6, 0]);
     let hdp = Poll {
-        addr: 0x1538 << 2 | (0x1537u64 << 2) << 32,
+        addr: (0x1538 << 2) | ((0x1537u64 << 2) << 32),
         memory: false,
         hdp_flush: true,
         ..Poll::memory(0, 0x400, 0x400)
@@ -126,7 +126,7 @@ fn windows_as_the_worked_example() {
 #[test]
 fn context_area_and_commands() {
     let v = vsec::context(256 << 20, 1);
-    assert_eq!(v, 1 | 1024 << 10);
+    assert_eq!(v, 1 | (1024 << 10));
     assert_eq!(vsec::context_area(v), Some((256 << 20, 256 << 10)));
     assert_eq!(
         vsec::context_area(vsec::context(64 << 20, 4)),
