@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `gimctl`: the operator's tool for `gim`.
+
+mod show;
+mod top;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use gimctl::sysfs::Sysfs;
+
+#[derive(Parser)]
+#[command(
+    name = "gimctl",
+    version,
+    about = "Control and watch GPUs shared by gim"
+)]
+struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where sysfs is mounted (for tests)
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        default_value = "/sys",
+        value_name = "ROOT"
+    )]
+    sysfs: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List all GPUs
+    List,
+    /// Show one GPU and its VFs in full
+    Show {
+        /// PCI address of the GPU, or its number in `gimctl list`, from 0
+        gpu: Option<String>,
+    },
+    /// Set or list virtual functions
+    #[command(subcommand)]
+    Vfs(Vfs),
+    /// Watch the VFs of a GPU: shares of its time, switches, gaps
+    Top(TopArgs),
+    /// Print every counter
+    Stats {
+        #[command(flatten)]
+        choice: Choice,
+        /// Only this VF, counted from 0
+        #[arg(long)]
+        vf: Option<u32>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Vfs {
+    /// Divide a GPU into 1, 2, 4, 8 or 16 VFs; 0 takes them away
+    Set {
+        /// Number of VFs
+        count: u32,
+        #[command(flatten)]
+        choice: Choice,
+        /// Take VFs away although guests use them
+        #[arg(long)]
+        force: bool,
+    },
+    /// List the VFs of a GPU
+    List {
+        #[command(flatten)]
+        choice: Choice,
+    },
+}
+
+#[derive(Args)]
+struct Choice {
+    /// PCI address of the GPU, or its number in `gimctl list`, from 0
+    #[arg(short, long)]
+    gpu: Option<String>,
+}
+
+#[derive(Args)]
+struct TopArgs {
+    #[command(flatten)]
+    choice: Choice,
+    /// Seconds between two readings
+    #[arg(short, long, default_value_t = 1.0, value_parser = interval)]
+    interval: f64,
+    /// Print this many readings, one below the other, and stop
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..))]
+    iterations: Option<u64>,
+    /// Print the totals since the driver was loaded, and stop
+    #[arg(long, conflicts_with = "iterations")]
+    once: bool,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if (0.05..=3600.0).contains(&s) => Ok(s),
+        _ => Err("a number of seconds from 0.05 to 3600 is allowed".to_owned()),
+    }
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let sysfs = Sysfs::new(&cli.sysfs);
+    match &cli.command {
+        Command::List => show::list(&sysfs, cli.json),
+        Command::Show { gpu } => show::gpu(&sysfs, gpu.as_deref(), cli.json),
+        Command::Vfs(Vfs::List { choice }) => show::vfs(&sysfs, choice.gpu.as_deref(), cli.json),
+        Command::Vfs(Vfs::Set {
+            count,
+            choice,
+            force,
+        }) => show::set_vfs(&sysfs, choice.gpu.as_deref(), *count, *force, cli.json),
+        Command::Stats { choice, vf } => show::stats(&sysfs, choice.gpu.as_deref(), *vf, cli.json),
+        Command::Top(args) => top::run(&sysfs, args, cli.json),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gimctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `gimctl ... | head` is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `gimctl` against a made-up sysfs tree.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use predicates::prelude::*;
+use serde_json::Value;
+use tempfile::TempDir;
+
+struct Tree(TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn driver(&self) -> PathBuf {
+        self.0.path().join("bus/pci/drivers/gim")
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.driver().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A tree with the driver loaded and a GPU with `vfs` VFs, the first of which is active.
+    fn gpu(self, pci: &str, vfs: u32) -> Self {
+        for (file, text) in [
+            ("sriov_numvfs", format!("{vfs}\n")),
+            ("sriov_totalvfs", "16\n".into()),
+            ("gim/chip", "Tonga\n".into()),
+            ("gim/framebuffer_mib", "8192\n".into()),
+            ("gim/policy", "[rr] qos\n".into()),
+            ("gim/mode", "[strict] work-conserving\n".into()),
+            ("gim/slice_us", "6000\n".into()),
+            ("gim/state", "running\n".into()),
+            (
+                "gim/stats",
+                "switches 100\nlost_irqs 0\nbrand_new_key 5\n".into(),
+            ),
+            ("sriov_admin/pf/stats", "run_ns 7\n".into()),
+            ("bind", String::new()),
+        ] {
+            let at = if file == "bind" {
+                file.to_owned()
+            } else {
+                format!("{pci}/{file}")
+            };
+            self.write(&at, &text);
+        }
+        for i in 0..vfs {
+            let vf = format!("{pci}/sriov_admin/vf{}", i + 1);
+            let state = if i == 0 { "active\n" } else { "available\n" };
+            self.write(&format!("{vf}/state"), state);
+            self.write(&format!("{vf}/fb_mib"), "1968\n");
+            self.write(
+                &format!("{vf}/fb_offset_mib"),
+                &format!("{}\n", 272 + 1968 * i),
+            );
+            self.write(
+                &format!("{vf}/stats"),
+                &format!(
+                    "run_ns {}\nswitches {}\nmax_gap_ns 18000000\n",
+                    (i + 1) * 1000,
+                    i
+                ),
+            );
+            let link = self.driver().join(pci).join(format!("virtfn{i}"));
+            symlink(format!("../0000:03:02.{i}"), link).unwrap();
+        }
+        self
+    }
+
+    fn run(&self, args: &[&str]) -> assert_cmd::assert::Assert {
+        Command::cargo_bin("gimctl")
+            .unwrap()
+            .args(["--sysfs", self.0.path().to_str().unwrap()])
+            .args(args)
+            .assert()
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let assert = self.run(args).success();
+        serde_json::from_slice(&assert.get_output().stdout).unwrap()
+    }
+
+    fn numvfs(&self, pci: &str) -> String {
+        fs::read_to_string(self.driver().join(pci).join("sriov_numvfs")).unwrap()
+    }
+}
+
+const PCI: &str = "0000:03:00.0";
+
+fn says(text: &str) -> impl Predicate<str> + '_ {
+    predicate::str::contains(text)
+}
+
+#[test]
+fn no_driver() {
+    Tree::new()
+        .run(&["list"])
+        .failure()
+        .stderr(says("not loaded"));
+}
+
+#[test]
+fn no_gpu() {
+    let tree = Tree::new();
+    tree.write("bind", "");
+    tree.run(&["list"]).success().stdout(says("no GPU"));
+    tree.run(&["show"]).failure().stderr(says("drives no GPU"));
+}
+
+#[test]
+fn list_and_show() {
+    let tree = Tree::new().gpu(PCI, 4);
+    tree.run(&["list"])
+        .success()
+        .stdout(says(PCI).and(says("Tonga")).and(says("8192 MiB")));
+    let list = tree.json(&["list", "--json"]);
+    assert_eq!(list["gpus"][0]["num_vfs"], 4);
+    assert_eq!(list["gpus"][0]["mode"], "strict");
+    let show = tree.json(&["--json", "show"]);
+    assert_eq!(show["stats"]["brand_new_key"], 5);
+    assert_eq!(show["vfs"][3]["pci"], "0000:03:02.3");
+    assert_eq!(show["vfs"][3]["fb_offset_mib"], 272 + 3 * 1968);
+    tree.run(&["show", "03:00.0"])
+        .success()
+        .stdout(says("brand_new_key").and(says("0000:03:02.3")));
+}
+
+#[test]
+fn several_gpus_need_a_choice() {
+    let tree = Tree::new().gpu(PCI, 0).gpu("0000:04:00.0", 2);
+    tree.run(&["show"])
+        .failure()
+        .stderr(says("choose one of: 0000:03:00.0, 0000:04:00.0"));
+    tree.run(&["show", "7"])
+        .failure()
+        .stderr(says("no GPU \"7\""));
+    assert_eq!(tree.json(&["--json", "show", "1"])["num_vfs"], 2);
+    assert_eq!(
+        tree.json(&["--json", "vfs", "list", "-g", "04:00.0"])["vfs"][1]["index"],
+        1
+    );
+}
+
+#[test]
+fn set_counts() {
+    let tree = Tree::new().gpu(PCI, 0);
+    for bad in ["3", "17", "32"] {
+        tree.run(&["vfs", "set", bad])
+            .failure()
+            .stderr(says("1, 2, 4, 8, 16"));
+    }
+    assert_eq!(tree.numvfs(PCI), "0\n");
+    tree.run(&["vfs", "set", "8"])
+        .success()
+        .stdout(says("0 -> 8"));
+    assert_eq!(tree.numvfs(PCI), "8\n");
+    tree.run(&["vfs", "set", "8"])
+        .success()
+        .stdout(says("already"));
+}
+
+#[test]
+fn set_respects_the_device() {
+    let tree = Tree::new().gpu(PCI, 0);
+    tree.write(&format!("{PCI}/sriov_totalvfs"), "4\n");
+    tree.run(&["vfs", "set", "8"])
+        .failure()
+        .stderr(says("4 VFs at most"));
+}
+
+#[test]
+fn guests_are_not_pulled_away() {
+    let tree = Tree::new().gpu(PCI, 4);
+    tree.run(&["vfs", "set", "0"])
+        .failure()
+        .stderr(says("VF 0 (0000:03:02.0) is active"));
+    assert_eq!(tree.numvfs(PCI), "4\n");
+    tree.run(&["vfs", "set", "0", "--force"]).success();
+    assert_eq!(tree.numvfs(PCI), "0\n");
+}
+
+#[test]
+fn stats() {
+    let tree = Tree::new().gpu(PCI, 2);
+    tree.run(&["stats"])
+        .success()
+        .stdout(says("lost_irqs").and(says("PF")).and(says("VF1")));
+    let one = tree.json(&["--json", "stats", "--vf", "1"]);
+    assert_eq!(one["vfs"].as_array().unwrap().len(), 1);
+    assert_eq!(one["vfs"][0]["stats"]["run_ns"], 2000);
+    tree.run(&["stats", "--vf", "2"])
+        .failure()
+        .stderr(says("has no VF 2"));
+}
+
+#[test]
+fn top() {
+    let tree = Tree::new().gpu(PCI, 2);
+    tree.run(&["top", "--once"])
+        .success()
+        .stdout(says("33.33 %").and(says("66.67 %")));
+    let line = tree.json(&["--json", "top", "-n", "1", "-i", "0.05"]);
+    assert_eq!(line["vfs"][0]["run_ns"], 0);
+    assert_eq!(line["vfs"][0]["share"], Value::Null);
+    tree.run(&["top", "-i", "0"])
+        .failure()
+        .stderr(says("0.05 to 3600"));
+}
+
+#[test]
+fn missing_attributes_are_tolerated() {
+    let tree = Tree::new();
+    fs::create_dir_all(tree.driver().join(PCI)).unwrap();
+    assert!(Path::new(&tree.driver()).exists());
+    for args in [
+        &["list"][..],
+        &["show"],
+        &["vfs", "list"],
+        &["stats"],
+        &["top", "--once"],
+    ] {
+        tree.run(args).success();
+    }
+}
