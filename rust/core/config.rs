@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an operator or a chip may set, and the range of each setting.
+//!
+//! A [`Config`] can only be changed by its setters, so one that exists is valid. A refused value
+//! changes nothing and the error says what is allowed.
+
+use core::fmt;
+
+use super::types::{
+    Ns,
+    VfId,
+    MAX_VFS,
+    MS,
+    US, //
+};
+
+/// A value was outside of the range of its setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RangeError {
+    /// The setting and its unit.
+    pub what: &'static str,
+    /// The value that was refused.
+    pub got: u64,
+    /// The smallest value that is allowed.
+    pub min: u64,
+    /// The largest value that is allowed.
+    pub max: u64,
+}
+
+impl fmt::Display for RangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} is not in {}..={}",
+            self.what, self.got, self.min, self.max
+        )
+    }
+}
+
+/// How the engine learns that a command has completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// By the completion interrupt; a check from time to time recovers lost ones.
+    Irq,
+    /// By reading the status, first after `interval` ns, then at slowly growing distances.
+    Poll {
+        /// The shortest distance between two reads, in ns: 1 us to 1 ms.
+        interval: Ns,
+    },
+}
+
+/// Whether time that a VF does not use is given to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// Only active VFs share the GPU.
+    WorkConserving,
+    /// Every enabled VF has its slot, used or not.
+    Strict,
+}
+
+/// How the next VF is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Policy {
+    /// One after the other, each for its slice.
+    RoundRobin,
+}
+
+/// A setting that is a time, with its range.
+struct Range {
+    what: &'static str,
+    min: Ns,
+    max: Ns,
+}
+
+impl Range {
+    const fn check(&self, got: Ns) -> Result<Ns, RangeError> {
+        if got < self.min || got > self.max {
+            return Err(RangeError {
+                what: self.what,
+                got,
+                min: self.min,
+                max: self.max,
+            });
+        }
+        Ok(got)
+    }
+}
+
+const SLICE: Range = Range {
+    what: "slice (ns)",
+    min: 100 * US,
+    max: 1_000 * MS,
+};
+const WATCHDOG: Range = Range {
+    what: "command watchdog (ns)",
+    min: MS,
+    max: 5_000 * MS,
+};
+const POLL: Range = Range {
+    what: "status poll interval (ns)",
+    min: US,
+    max: MS,
+};
+const IRQ_CHECK: Range = Range {
+    what: "lost interrupt check (ns)",
+    min: 50 * US,
+    max: 1_000 * MS,
+};
+const FULL_ACCESS: Range = Range {
+    what: "full access bound (ns)",
+    min: 10 * MS,
+    max: 10_000 * MS,
+};
+const GAP: Range = Range {
+    what: "gap target (ns)",
+    min: 50 * MS,
+    max: 10_000 * MS,
+};
+const HOUSEKEEPING: Range = Range {
+    what: "housekeeping interval (ns)",
+    min: 10 * MS,
+    max: 10_000 * MS,
+};
+const RESET_POLL: Range = Range {
+    what: "reset poll interval (ns)",
+    min: 10 * US,
+    max: 10 * MS,
+};
+const WORK: Range = Range {
+    what: "slow work bound (ns)",
+    min: 1_000 * MS,
+    max: 600_000 * MS,
+};
+
+/// Completion interrupts that may be lost in a row before the engine polls.
+pub const LOST_IRQS_MAX: u8 = 4;
+
+/// All settings of an engine.
+///
+/// # Invariants
+///
+/// Every setting is within its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    slices: [Ns; MAX_VFS],
+    pf_slice: Ns,
+    watchdog: Ns,
+    completion: Completion,
+    irq_check: Ns,
+    full_alone: Ns,
+    full_shared: Ns,
+    gap_target: Ns,
+    housekeeping: Ns,
+    reset_poll: Ns,
+    work_bound: Ns,
+    mode: Mode,
+    policy: Policy,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Config {
+    /// Slices of 6 ms, watchdog 50 ms, completion interrupts, work-conserving round robin.
+    pub const DEFAULT: Self = Self {
+        slices: [6 * MS; MAX_VFS],
+        pf_slice: 2 * MS,
+        watchdog: 50 * MS,
+        completion: Completion::Irq,
+        irq_check: 2 * MS,
+        full_alone: 1_000 * MS,
+        full_shared: 400 * MS,
+        gap_target: 500 * MS,
+        housekeeping: 100 * MS,
+        reset_poll: 200 * US,
+        work_bound: 60_000 * MS,
+        mode: Mode::WorkConserving,
+        policy: Policy::RoundRobin,
+    };
+
+    /// The slice of a VF, in ns.
+    pub const fn slice(&self, vf: VfId) -> Ns {
+        self.slices[vf.index()]
+    }
+
+    /// Sets the slice of one VF: 100 us to 1 s.
+    pub fn set_slice(&mut self, vf: VfId, ns: Ns) -> Result<(), RangeError> {
+        self.slices[vf.index()] = SLICE.check(ns)?;
+        Ok(())
+    }
+
+    /// Sets the slice of all VFs: 100 us to 1 s.
+    pub fn set_slices(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.slices = [SLICE.check(ns)?; MAX_VFS];
+        Ok(())
+    }
+
+    /// The slice of the PF when it has work, in ns.
+    pub const fn pf_slice(&self) -> Ns {
+        self.pf_slice
+    }
+
+    /// Sets the slice of the PF: 100 us to 1 s.
+    pub fn set_pf_slice(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.pf_slice = SLICE.check(ns)?;
+        Ok(())
+    }
+
+    /// How long a command may take, in ns.
+    pub const fn watchdog(&self) -> Ns {
+        self.watchdog
+    }
+
+    /// Sets how long a command may take: 1 ms to 5 s.
+    pub fn set_watchdog(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.watchdog = WATCHDOG.check(ns)?;
+        Ok(())
+    }
+
+    /// How completion is learnt.
+    pub const fn completion(&self) -> Completion {
+        self.completion
+    }
+
+    /// Sets how completion is learnt; a poll interval is 1 us to 1 ms.
+    pub fn set_completion(&mut self, how: Completion) -> Result<(), RangeError> {
+        if let Completion::Poll { interval } = how {
+            POLL.check(interval)?;
+        }
+        self.completion = how;
+        Ok(())
+    }
+
+    /// After how long a missing completion interrupt is looked after, in ns.
+    pub const fn irq_check(&self) -> Ns {
+        self.irq_check
+    }
+
+    /// Sets after how long a missing completion interrupt is looked after: 50 us to 1 s.
+    pub fn set_irq_check(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.irq_check = IRQ_CHECK.check(ns)?;
+        Ok(())
+    }
+
+    /// The longest full access when no other VF runs, in ns.
+    pub const fn full_access_alone(&self) -> Ns {
+        self.full_alone
+    }
+
+    /// The longest full access while other VFs run, in ns.
+    pub const fn full_access_shared(&self) -> Ns {
+        self.full_shared
+    }
+
+    /// Sets the longest full access, alone and while other VFs run: 10 ms to 10 s each.
+    pub fn set_full_access(&mut self, alone: Ns, shared: Ns) -> Result<(), RangeError> {
+        let (alone, shared) = (FULL_ACCESS.check(alone)?, FULL_ACCESS.check(shared)?);
+        (self.full_alone, self.full_shared) = (alone, shared);
+        Ok(())
+    }
+
+    /// The longest time that a running VF should be without the engine, in ns.
+    ///
+    /// Full access is cut so that the round that follows it still fits.
+    pub const fn gap_target(&self) -> Ns {
+        self.gap_target
+    }
+
+    /// Sets the longest time that a running VF should be without the engine: 50 ms to 10 s.
+    pub fn set_gap_target(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.gap_target = GAP.check(ns)?;
+        Ok(())
+    }
+
+    /// How often RESET_NOTIFICATION is read while VFs are enabled, in ns.
+    pub const fn housekeeping(&self) -> Ns {
+        self.housekeeping
+    }
+
+    /// Sets how often RESET_NOTIFICATION is read: 10 ms to 10 s.
+    pub fn set_housekeeping(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.housekeeping = HOUSEKEEPING.check(ns)?;
+        Ok(())
+    }
+
+    /// How often RESET_NOTIFICATION is read while a reset keeps the engine, in ns.
+    pub const fn reset_poll(&self) -> Ns {
+        self.reset_poll
+    }
+
+    /// Sets how often RESET_NOTIFICATION is read during a reset: 10 us to 10 ms.
+    pub fn set_reset_poll(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.reset_poll = RESET_POLL.check(ns)?;
+        Ok(())
+    }
+
+    /// How long one piece of slow work may take before it counts as failed, in ns.
+    pub const fn work_bound(&self) -> Ns {
+        self.work_bound
+    }
+
+    /// Sets how long one piece of slow work may take: 1 s to 600 s.
+    pub fn set_work_bound(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.work_bound = WORK.check(ns)?;
+        Ok(())
+    }
+
+    /// Whether unused time is given to others.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Sets whether unused time is given to others.
+    pub fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    /// How the next VF is chosen.
+    pub const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Sets how the next VF is chosen.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_checked_and_kept_on_error() {
+        let mut cfg = Config::DEFAULT;
+        let vf = VfId::new(3).unwrap();
+        assert!(cfg.set_slice(vf, 100 * US).is_ok());
+        assert!(cfg.set_slice(vf, 1_000 * MS).is_ok());
+        let err = cfg.set_slice(vf, 99_999).unwrap_err();
+        assert_eq!(
+            (err.min, err.max, err.got),
+            (100_000, 1_000_000_000, 99_999)
+        );
+        assert!(cfg.set_slices(1_000 * MS + 1).is_err());
+        assert_eq!(cfg.slice(vf), 1_000 * MS);
+        assert_eq!(
+            std::format!("{err}"),
+            "slice (ns) 99999 is not in 100000..=1000000000"
+        );
+    }
+
+    #[test]
+    fn a_refused_setting_changes_nothing() {
+        let mut cfg = Config::DEFAULT;
+        assert!(cfg.set_watchdog(0).is_err());
+        assert!(cfg.set_full_access(20 * MS, 0).is_err());
+        assert!(cfg
+            .set_completion(Completion::Poll { interval: 0 })
+            .is_err());
+        assert!(cfg.set_irq_check(Ns::MAX).is_err());
+        assert!(cfg.set_gap_target(1).is_err());
+        assert!(cfg.set_housekeeping(1).is_err());
+        assert!(cfg.set_reset_poll(1).is_err());
+        assert!(cfg.set_work_bound(1).is_err());
+        assert!(cfg.set_pf_slice(1).is_err());
+        assert_eq!(cfg, Config::DEFAULT);
+    }
+}

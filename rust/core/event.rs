@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the engine is told and what it answers: the whole seam between the core and the shell.
+
+use super::types::{
+    Fcn,
+    Ns,
+    VfId, //
+};
+
+/// A message of the PF/VF mailbox: the four data words, as they were read.
+pub type MailWords = [u32; 4];
+
+/// A GPU-IOV command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CmdKind {
+    /// Stop the function that runs; its state stays on the engine.
+    Idle,
+    /// Write the state of the idled function to its context save area.
+    Save,
+    /// Read the state of a function from its context save area.
+    Load,
+    /// Let the loaded or initialised function run.
+    Run,
+    /// Give a function fresh engine state instead of a saved one.
+    Init,
+}
+
+/// A GPU-IOV command and the function it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cmd {
+    /// What to do.
+    pub kind: CmdKind,
+    /// To whom.
+    pub fcn: Fcn,
+}
+
+/// What the command register says about the command in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CmdStatus {
+    /// It is still being executed.
+    Busy,
+    /// It completed.
+    Done,
+    /// It ended with this status code (hang codes, illegal order).
+    Failed(u8),
+    /// All ones were read: the device does not answer.
+    Gone,
+}
+
+/// Who noticed a command's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusSource {
+    /// The completion interrupt.
+    Irq,
+    /// The engine asked ([`Action::ReadStatus`]).
+    Poll,
+}
+
+/// Work that sleeps and is therefore done by the shell's ordered queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Reset the VF (FLR), restore its configuration. Does not touch its framebuffer.
+    Reset(VfId),
+    /// Zero the VF's framebuffer.
+    Scrub(VfId),
+}
+
+/// Something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The deadline that [`super::engine::Engine::deadline`] gave has come (or an earlier time).
+    Timer,
+    /// The status of the command in flight was read.
+    CmdStatus {
+        /// What the register said.
+        status: CmdStatus,
+        /// Why it was read.
+        source: StatusSource,
+    },
+    /// The VF sent a message (read and acknowledged by the shell).
+    Message {
+        /// The sender, by the hardware's word, not by the message's.
+        vf: VfId,
+        /// The data words: not trusted.
+        words: MailWords,
+    },
+    /// The VF acknowledged the last message sent to it.
+    MessageAck(VfId),
+    /// These VFs saw a function level reset (RESET_NOTIFICATION, read and cleared by the shell).
+    ResetSeen {
+        /// One bit per VF.
+        mask: u32,
+    },
+    /// Slow work ended.
+    WorkDone {
+        /// Which.
+        work: Work,
+        /// Whether it succeeded.
+        ok: bool,
+    },
+    /// VFs `0..count` are about to be enabled (windows are programmed, PCI does not show them yet).
+    Enable {
+        /// How many: 1, 2, 4, 8 or 16.
+        count: u8,
+    },
+    /// VFs are about to be disabled: stop everything, then say [`Action::Stopped`].
+    Disable,
+    /// The host takes the VF off the engine until [`Event::Resume`].
+    Pause(VfId),
+    /// The host lets the VF run again.
+    Resume(VfId),
+    /// The host orders a reset of the VF.
+    ResetVf(VfId),
+    /// The PF's own copy engine has work (true) or has no more (false): schedule the PF.
+    PfWork(bool),
+    /// The device has left the bus.
+    Gone,
+}
+
+/// Something is to be done by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Issue this command, with its completion interrupt enabled if the chip has one.
+    Command(Cmd),
+    /// Read the command status now and feed [`Event::CmdStatus`] with [`StatusSource::Poll`].
+    ReadStatus,
+    /// Read and clear RESET_NOTIFICATION now; feed [`Event::ResetSeen`] if any bit was set.
+    ReadResets,
+    /// Send a message to a VF; an unacknowledged one is overwritten.
+    Send {
+        /// To whom.
+        vf: VfId,
+        /// The data words.
+        words: MailWords,
+        /// Whether to raise VALID (and so the interrupt). FLR completion is also polled by
+        /// guests without it (gpu-iov-hardware.md, 4.2).
+        valid: bool,
+    },
+    /// The VF has acknowledged: drop VALID.
+    ClearValid(VfId),
+    /// Queue slow work; answered by [`Event::WorkDone`].
+    Queue(Work),
+    /// The PF now owns the engine (true) or no longer does (false).
+    PfRuns(bool),
+    /// [`Event::Disable`] is complete: nothing runs, no work is queued.
+    Stopped,
+    /// [`Event::Pause`] is complete: the VF's state is saved.
+    Paused(VfId),
+    /// Tell whoever watches (tracepoint, uevent, log).
+    Note(Note),
+}
+
+/// Decisions worth telling: each is a tracepoint; some are also a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// The engine passed from one function to another.
+    Switch {
+        /// Who ran before, if anybody.
+        from: Option<Fcn>,
+        /// Who runs now.
+        to: Fcn,
+        /// From the decision to switch until RUN completed, in ns.
+        took: Ns,
+    },
+    /// A VF's life-cycle state changed.
+    State {
+        /// Whose.
+        vf: VfId,
+        /// The state it left.
+        from: super::vf::VfState,
+        /// The state it entered.
+        to: super::vf::VfState,
+    },
+    /// A command did not complete in time or failed.
+    CmdFailed {
+        /// The command.
+        cmd: Cmd,
+        /// Its status, if one was read; `None` for a time-out.
+        status: Option<u8>,
+    },
+    /// A VF is being reset.
+    Reset {
+        /// Whose.
+        vf: VfId,
+        /// Why.
+        reason: ResetReason,
+    },
+    /// A message was refused or ignored.
+    MessageDropped {
+        /// The sender.
+        vf: VfId,
+        /// Its first word.
+        code: u32,
+    },
+    /// A completion interrupt did not come, though the command had completed.
+    LostIrq,
+    /// Completion interrupts do not come at all: commands are polled from now on.
+    Polling,
+}
+
+/// Why a VF is reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResetReason {
+    /// A command for it timed out or failed.
+    Hang,
+    /// It held full access too long.
+    FullAccessTimeout,
+    /// Its guest asked (REQ_GPU_RESET_ACCESS).
+    GuestRequest,
+    /// Its guest or its VFIO user reset the function.
+    GuestFlr,
+    /// The host asked.
+    HostRequest,
+}

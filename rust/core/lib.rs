@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure core: every decision of the driver, and nothing else.
+//!
+//! Code in this folder calls no kernel function, reads no clock, allocates nothing and touches no
+//! hardware. It takes an [`event::Event`] and the time, and returns [`event::Action`]s. The same
+//! files are a module of `gim.ko` and a crate for `cargo test`, so paths inside are relative
+//! (`super::`) and only `core` is used.
+
+pub mod account;
+pub mod actions;
+pub mod config;
+pub mod engine;
+pub mod event;
+pub mod mailbox;
+pub mod partition;
+pub mod types;
+pub mod vf;
