@@ -6,7 +6,7 @@
 inputs_prerequisites=""
 inputs_root="$SUITE $CACHE_LAYOUT $PACKAGES_BUILD $PACKAGES_RUN"
 inputs_packages="$inputs_root $KERNEL_VERSION $RUSTC_VERSION"
-inputs_kit="$inputs_packages $GCC_MAJOR"
+inputs_kit="$inputs_packages $GCC_MAJOR 2"
 inputs_qemu="$inputs_root $QEMU_SERIES"
 
 digest() { printf '%s' "$1" | sha256sum | cut -c1-16; }

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# make demo    the main job: four tenants share one (emulated) GPU      [VFS=1|2|4|8|16]
+# make check   all tests; the last line is "N passed, N failed"
+# make         gim.ko, for the running kernel if its build tree can build Rust
+#              modules, else for the stock kernel in the build root      [KDIR=build tree]
+# make help    the rest
+
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := modules
+VFS ?= 4
+release := $(shell . scripts/versions.env && echo $$KERNEL_RELEASE)
+
+# A build tree can build Rust modules if it holds the kernel crate's metadata.
+running := /lib/modules/$(shell uname -r)/build
+KDIR ?= $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
+
+in_root := scripts/in-root
+export GIM_GOAL = $(firstword $(MAKECMDGOALS) modules)
+
+.PHONY: modules modules_install clean setup build demo check check-debug bench fmt help
+
+modules:
+ifneq ($(KDIR),)
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+else
+	@scripts/setup
+	@$(in_root) scripts/build modules
+endif
+
+modules_install:
+	$(MAKE) -C $(or $(KDIR),$(running)) M=$(CURDIR) modules_install
+
+setup:
+	@scripts/setup
+
+# Everything: module, emulated GPU, client, demo, gimctl.
+build: setup
+	@$(in_root) scripts/build all
+
+demo: build
+	@$(in_root) scripts/demo --vfs $(VFS) $(DEMO_ARGS)
+
+check: build
+	@scripts/check
+
+check-debug: build
+	@scripts/check-debug
+
+bench: build
+	@$(in_root) scripts/bench
+
+fmt: setup
+	@$(in_root) scripts/lint fmt
+
+clean:
+	@rm -rf build
+	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
+		-o -name '.*.cmd' -o -name '*.order' -o -name Module.symvers -o -name '*.rmeta' \) -type f -print | xargs -r rm -f
+
+help:
+	@sed -n 's/^# \?//; 2,9p' $(firstword $(MAKEFILE_LIST))
+	@echo "make setup        only the build root (cache: \$$GIM_CACHE, default ~/.cache/gim)"
+	@echo "make build        everything that demo and check run"
+	@echo "make check-debug  the tests on a kernel with KASAN, lockdep and kmemleak (slow)"
+	@echo "make bench        figures, as ratios against a baseline in the same run"
+	@echo "make fmt          formats every Rust file"
+	@echo "make clean        removes what was built here; the cache stays"

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef GIM_HELPERS_H
+#define GIM_HELPERS_H
+
+#include <linux/types.h>
+
+struct pci_dev;
+
+struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n);
+
+#endif

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The physical function as something that outlives one call, and operations on its VFs.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    bindings,
+    device::Bound,
+    error::to_result,
+    pci,
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+mod c {
+    use kernel::bindings::pci_dev;
+
+    #[allow(
+        improper_ctypes,
+        reason = "the kernel's structures hold zero-sized lock keys"
+    )]
+    extern "C" {
+        pub(super) fn gim_pci_get_vf(pf: *mut pci_dev, n: kernel::ffi::c_uint) -> *mut pci_dev;
+    }
+}
+
+/// `pci::Device::as_raw` is private, but the type is transparent over `struct pci_dev`.
+fn raw<C: kernel::device::DeviceContext>(pdev: &pci::Device<C>) -> *mut bindings::pci_dev {
+    core::ptr::from_ref(pdev).cast_mut().cast()
+}
+
+/// A PF that stays bound to this driver for as long as the value exists.
+///
+/// # Invariants
+///
+/// The device is bound to this driver.
+pub(crate) struct BoundPf(ARef<pci::Device>);
+
+impl BoundPf {
+    /// Keeps hold of a bound device.
+    ///
+    /// # Safety
+    ///
+    /// The value, and everything made from [`Self::get`], must be gone before the driver's data is
+    /// freed after unbind.
+    pub(crate) unsafe fn new(pdev: &pci::Device<Bound>) -> Self {
+        // INVARIANT: Bound now, and until the caller keeps its promise.
+        Self(ARef::from(&**pdev))
+    }
+
+    /// The device.
+    ///
+    /// The lifetime is `'static` because timers, interrupts and work items must be `'static`; what
+    /// bounds it really is the promise given to [`Self::new`].
+    pub(crate) fn get(&self) -> &'static pci::Device<Bound> {
+        // SAFETY: Device contexts do not change the representation; the device is bound by the
+        // invariant, and the reference count of `self` outlives what is made of this by the
+        // contract of `new`.
+        unsafe { &*core::ptr::from_ref(&*self.0).cast::<pci::Device<Bound>>() }
+    }
+
+    /// Enables `count` VFs; their drivers probe synchronously.
+    pub(crate) fn enable_vfs(&self, count: u16) -> Result {
+        // SAFETY: The device is valid; the caller of `sriov_configure` or probe holds its lock.
+        to_result(unsafe { bindings::pci_enable_sriov(raw(self.get()), c_int::from(count)) })
+    }
+
+    /// Disables all VFs; waits for their users (VFIO) to let go.
+    pub(crate) fn disable_vfs(&self) {
+        // SAFETY: As above; disabling when none is enabled does nothing.
+        unsafe { bindings::pci_disable_sriov(raw(self.get())) }
+    }
+
+    /// Whether a VF is in use by a guest (assigned by a legacy assigner or marked as such).
+    pub(crate) fn vfs_assigned(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { bindings::pci_vfs_assigned(raw(self.get())) != 0 }
+    }
+
+    /// Where an extended capability starts, searching on from `after` (0: from the start).
+    pub(crate) fn next_ext_capability(&self, after: u16, id: u16) -> Option<u16> {
+        // SAFETY: The device is valid; config space is only read.
+        let pos = unsafe {
+            bindings::pci_find_next_ext_capability(raw(self.get()), after, c_int::from(id))
+        };
+        (pos != 0).then_some(pos)
+    }
+
+    /// Looks up VF `n`; `None` when it is not enabled.
+    pub(crate) fn vf(&self, n: u8) -> Option<VfDevice> {
+        // SAFETY: The device is valid; the helper only walks the device list.
+        let vf = unsafe { c::gim_pci_get_vf(raw(self.get()), c_uint::from(n)) };
+        // INVARIANT: The helper returns a device with a reference, which passes to us.
+        NonNull::new(vf).map(VfDevice)
+    }
+}
+
+/// A BAR of the PF that no other driver may use while this exists.
+///
+/// # Invariants
+///
+/// The region was requested by this value.
+pub(crate) struct Claim {
+    pf: &'static pci::Device<Bound>,
+    bar: c_int,
+}
+
+impl Claim {
+    /// Claims a BAR without mapping it.
+    pub(crate) fn new(pf: &BoundPf, bar: u8, name: &'static CStr) -> Result<Self> {
+        let (pf, bar) = (pf.get(), c_int::from(bar));
+        // SAFETY: The device is valid, the name is static.
+        to_result(unsafe { bindings::pci_request_region(raw(pf), bar, name.as_char_ptr()) })?;
+        // INVARIANT: Just requested.
+        Ok(Self { pf, bar })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // SAFETY: Requested by us, by the invariant.
+        unsafe { bindings::pci_release_region(raw(self.pf), self.bar) }
+    }
+}
+
+/// A VF's PCI device.
+///
+/// # Invariants
+///
+/// Points to a valid `struct pci_dev` of which this value owns a reference.
+pub(crate) struct VfDevice(NonNull<bindings::pci_dev>);
+
+impl VfDevice {
+    /// Resets the function (FLR) and restores its configuration. Sleeps at least 100 ms.
+    ///
+    /// Fails with `EAGAIN` while somebody else holds the device's lock.
+    pub(crate) fn try_reset(&self) -> Result {
+        // SAFETY: The device is valid by the invariant.
+        to_result(unsafe { bindings::pci_try_reset_function(self.0.as_ptr()) })
+    }
+
+    /// The kobject that stands for it in sysfs.
+    pub(super) fn kobj(&self) -> *mut bindings::kobject {
+        // SAFETY: The device is valid by the invariant; only an address is computed.
+        unsafe { &raw mut (*self.0.as_ptr()).dev.kobj }
+    }
+}
+
+impl Drop for VfDevice {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours by the invariant.
+        unsafe { bindings::pci_dev_put(self.0.as_ptr()) }
+    }
+}
+
+/// The kobject that stands for the PF in sysfs.
+pub(super) fn kobj(pf: &BoundPf) -> *mut bindings::kobject {
+    // SAFETY: The device is valid; only an address is computed.
+    unsafe { &raw mut (*raw(pf.get())).dev.kobj }
+}

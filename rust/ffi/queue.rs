@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A workqueue of our own: ordered, so that slow work of one GPU is done one piece at a time.
+
+use core::ptr::NonNull;
+
+use kernel::{
+    bindings,
+    prelude::*,
+    workqueue, //
+};
+
+/// An ordered workqueue, destroyed when dropped.
+///
+/// # Invariants
+///
+/// Points to a workqueue that this value owns.
+pub(crate) struct OrderedQueue(NonNull<bindings::workqueue_struct>);
+
+// SAFETY: Workqueues may be used from any thread.
+unsafe impl Send for OrderedQueue {}
+// SAFETY: Workqueues may be used from several threads at once.
+unsafe impl Sync for OrderedQueue {}
+
+impl OrderedQueue {
+    /// Makes a queue; `name` is what its worker is called.
+    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+        let flags = bindings::wq_flags_WQ_UNBOUND
+            | bindings::wq_flags___WQ_ORDERED
+            | bindings::wq_flags_WQ_HIGHPRI;
+        // SAFETY: The format takes one string, which is given.
+        let wq = unsafe {
+            bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 1, name.as_char_ptr())
+        };
+        // INVARIANT: Ours alone.
+        NonNull::new(wq).map(Self).ok_or(ENOMEM)
+    }
+
+    /// The queue to enqueue work items on.
+    pub(crate) fn queue(&self) -> &workqueue::Queue {
+        // SAFETY: Valid as long as `self`, by the invariant.
+        unsafe { workqueue::Queue::from_raw(self.0.as_ptr()) }
+    }
+
+    /// Waits until all that is queued now is done.
+    pub(crate) fn flush(&self) {
+        // SAFETY: The queue is valid by the invariant.
+        unsafe { bindings::__flush_workqueue(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for OrderedQueue {
+    fn drop(&mut self) {
+        // SAFETY: Ours by the invariant; this waits for the work that is queued.
+        unsafe { bindings::destroy_workqueue(self.0.as_ptr()) }
+    }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `gim`: shares one GPU among virtual machines by SR-IOV.
+//!
+//! Layers, each using only those above it in this list:
+//! - [`gim_core`] (folder `core`): every decision, pure, also tested on the host;
+//! - [`ffi`]: the unsafe layer, safe wrappers over what the `kernel` crate lacks;
+//! - [`hw`]: registers and the differences between chips;
+//! - [`gpu`]: the shell around the engine: lock, timer, interrupt, slow work;
+//! - [`pf`]: the PCI driver, and [`sysfs`], what the operator sees.
+
+#[path = "core/lib.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the core is also a host crate with more users")]
+mod gim_core;
+
+mod ffi;
+mod gpu;
+mod hw;
+mod pf;
+mod show;
+mod sysfs;
+
+use kernel::{
+    driver,
+    prelude::*,
+    InPlaceModule,
+    ThisModule, //
+};
+
+module! {
+    type: GimModule,
+    name: "gim",
+    authors: ["The gim developers"],
+    description: "SR-IOV host driver for AMD GPUs",
+    license: "GPL",
+    params: {
+        vf_num: u32 {
+            default: 0,
+            description: "VFs to enable on each GPU when it is found: 0 (none, default), 1, 2, 4, 8 or 16",
+        },
+        slice_us: u32 {
+            default: 6000,
+            description: "time slice in microseconds: 100 to 1000000 (default 6000)",
+        },
+        strict: u32 {
+            default: 0,
+            description: "1: the slot of an absent VF is not given to others (default 0)",
+        },
+    },
+}
+
+#[pin_data]
+struct GimModule {
+    #[pin]
+    _driver: driver::Registration<ffi::driver::Adapter<pf::Gim>>,
+}
+
+impl InPlaceModule for GimModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _driver <- driver::Registration::new(
+                <LocalModule as kernel::ModuleMetadata>::NAME,
+                module,
+            ),
+        })
+    }
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The shell around the engine of one GPU: it owns lock, timer, interrupt and slow work.
+//!
+//! All that happens becomes an [`Event`]; the engine answers with [`Action`]s, which are carried
+//! out at once, under the same lock. Nothing here decides anything.
+
+mod irq;
+mod slow;
+mod vfs;
+
+pub(crate) use self::irq::IrqHandler;
+
+use kernel::{
+    impl_has_hr_timer,
+    impl_has_work,
+    interrupt::LocalInterruptDisabled,
+    new_condvar,
+    new_spinlock_irq,
+    new_work,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow,
+        CondVar,
+        SpinLockIrq, //
+    },
+    time::hrtimer::{
+        HrTimer,
+        HrTimerCallback,
+        HrTimerCallbackContext,
+        HrTimerRestart, //
+    },
+    workqueue::Work, //
+};
+
+use crate::{
+    ffi::{
+        queue::OrderedQueue,
+        timer,
+        trace, //
+    },
+    gim_core::{
+        actions::Actions,
+        config::Config,
+        engine::Engine,
+        event::{
+            Action,
+            Event,
+            Note,
+            StatusSource, //
+        },
+        partition::Partition,
+        types::{
+            Fcn,
+            VfId, //
+        },
+    },
+    hw::Hw, //
+};
+
+/// How many events one interrupt or call may lead to before something must be wrong.
+const MAX_FOLLOW_UPS: usize = 64;
+
+/// One GPU.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Gpu {
+    #[pin]
+    timer: HrTimer<Self>,
+    #[pin]
+    work: Work<Self>,
+    #[pin]
+    changed: CondVar,
+    #[pin]
+    state: SpinLockIrq<State>,
+    queue: OrderedQueue,
+    hw: Hw,
+}
+
+/// What the lock protects: the engine and what the shell must remember for it.
+pub(crate) struct State {
+    /// Decides.
+    pub(crate) engine: Engine,
+    /// The framebuffer table while VFs are enabled.
+    pub(crate) table: Option<Partition>,
+    actions: Actions,
+    /// How far the interrupt ring has been read, in bytes.
+    ih_read: u32,
+    /// Slow work that is queued: a bit per VF.
+    resets: u32,
+    scrubs: u32,
+    /// The engine has said that everything has stopped.
+    stopped: bool,
+    /// When the timer is armed to.
+    armed: Option<u64>,
+}
+
+impl Gpu {
+    /// Makes the shell; the hardware is not told anything yet.
+    pub(crate) fn new(hw: Hw, cfg: Config) -> Result<Arc<Self>> {
+        let queue = OrderedQueue::new(c"gim")?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                timer <- HrTimer::new(),
+                work <- new_work!("gim::slow"),
+                changed <- new_condvar!("gim::changed"),
+                state <- new_spinlock_irq!(State {
+                    engine: Engine::new(cfg),
+                    table: None,
+                    actions: Actions::new(),
+                    ih_read: 0,
+                    resets: 0,
+                    scrubs: 0,
+                    stopped: true,
+                    armed: None,
+                }, "gim::state"),
+                queue,
+                hw,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The hardware.
+    pub(crate) fn hw(&self) -> &Hw {
+        &self.hw
+    }
+
+    /// Looks at the state, without changing what the engine will do.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        f(&mut self.state.lock())
+    }
+
+    /// The number by which tracepoints name this GPU: its bus, device and function.
+    fn id(&self) -> u32 {
+        u32::from(self.hw.pf.get().dev_id())
+    }
+
+    /// Tells the engine what happened and does what it answers.
+    pub(crate) fn feed(this: ArcBorrow<'_, Self>, st: &mut State, event: Event) {
+        let mut pending = [Some(event), None, None];
+        for _ in 0..MAX_FOLLOW_UPS {
+            let Some(event) = pending.iter_mut().find_map(Option::take) else {
+                break;
+            };
+            st.engine.step(timer::now_ns(), event, &mut st.actions);
+            for i in 0..st.actions.as_slice().len() {
+                let Some(&action) = st.actions.as_slice().get(i) else {
+                    break;
+                };
+                if let Some(answer) = Self::carry_out(this, st, action) {
+                    match pending.iter_mut().find(|slot| slot.is_none()) {
+                        Some(slot) => *slot = Some(answer),
+                        // An engine that asks more than this has a bug, which its tests find.
+                        None => kernel::pr_warn_once!("more answers than questions\n"),
+                    }
+                }
+            }
+        }
+        this.arm(st);
+    }
+
+    /// Does one action; what it reads comes back as an event.
+    fn carry_out(this: ArcBorrow<'_, Self>, st: &mut State, action: Action) -> Option<Event> {
+        let (hw, hal) = (&this.hw, this.hw.hal);
+        match action {
+            Action::Command(cmd) => hal.issue(hw, cmd),
+            Action::ReadStatus => {
+                return Some(Event::CmdStatus {
+                    status: hal.status(hw),
+                    source: StatusSource::Poll,
+                })
+            }
+            Action::ReadResets => {
+                let mask = hal.take_resets(hw);
+                return (mask != 0).then_some(Event::ResetSeen { mask });
+            }
+            Action::Send { vf, words, valid } => {
+                trace::mailbox(this.id(), vf.raw().into(), 1, words[0], words[1]);
+                hal.send(hw, vf, words, valid);
+            }
+            Action::ClearValid(vf) => hal.clear_valid(hw, vf),
+            Action::Queue(work) => Self::queue_slow(this, st, work),
+            Action::PfRuns(_) => {}
+            Action::Stopped => {
+                st.stopped = true;
+                this.changed.notify_all();
+            }
+            Action::Paused(_) => this.changed.notify_all(),
+            Action::Note(note) => this.note(note),
+        }
+        None
+    }
+
+    /// Tells whoever watches.
+    fn note(&self, note: Note) {
+        let gpu = self.id();
+        let dev = self.hw.pf.get();
+        match note {
+            Note::Switch { from, to, took } => {
+                trace::switch(gpu, from.map_or(0xff, fcn_number), fcn_number(to), took);
+            }
+            Note::State { vf, from, to } => {
+                // CAST: The discriminants are small and never negative.
+                trace::state(gpu, vf.raw().into(), from as u32, to as u32);
+                self.changed.notify_all();
+            }
+            Note::CmdFailed { cmd, status } => {
+                // CAST: As above.
+                trace::command_failed(
+                    gpu,
+                    cmd.kind as u32,
+                    fcn_number(cmd.fcn),
+                    status.map_or(0x100, u32::from),
+                );
+                match status {
+                    Some(code) => dev_warn!(dev, "{cmd:?} ended with status {code:#04x}\n"),
+                    None => dev_warn!(dev, "{cmd:?} timed out\n"),
+                }
+            }
+            Note::Reset { vf, reason } => {
+                // CAST: As above.
+                trace::reset(gpu, vf.raw().into(), reason as u32);
+                dev_warn!(dev, "VF{} is reset: {reason:?}\n", vf.raw());
+            }
+            Note::MessageDropped { vf, code } => {
+                trace::mailbox(gpu, vf.raw().into(), 2, code, 0);
+            }
+            Note::LostIrq => {}
+            Note::Polling => {
+                dev_warn!(
+                    dev,
+                    "completion interrupts do not come: commands are polled\n"
+                );
+            }
+        }
+    }
+
+    /// Arms the timer to what the engine wants, unless it is armed so already.
+    fn arm(&self, st: &mut State) {
+        let want = st.engine.deadline();
+        if want != st.armed {
+            st.armed = want;
+            if let Some(at) = want {
+                timer::arm(self, at);
+            }
+        }
+    }
+}
+
+/// FCN_ID as tracepoints show it.
+fn fcn_number(fcn: Fcn) -> u32 {
+    fcn.fcn_id().into()
+}
+
+impl HrTimerCallback for Gpu {
+    type Pointer<'a> = Arc<Self>;
+
+    fn run(this: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        // SAFETY: The timer's mode is a hard one: its callback runs with interrupts disabled.
+        let irq = unsafe { LocalInterruptDisabled::assume_disabled() };
+        let mut st = this.state.lock_with(irq);
+        st.armed = None;
+        Self::feed(this, &mut st, Event::Timer);
+        HrTimerRestart::NoRestart
+    }
+}
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for Gpu {
+        mode: timer::Mode, field: self.timer
+    }
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Gpu { self.work }
+}
+
+// SAFETY: `PinnedDrop` below cancels the timer.
+unsafe impl timer::Alarm for Gpu {}
+
+#[pinned_drop]
+impl PinnedDrop for Gpu {
+    fn drop(self: Pin<&mut Self>) {
+        timer::cancel(&*self);
+    }
+}
+
+/// VFs `0..count`.
+pub(crate) fn first_vfs(count: u8) -> impl Iterator<Item = VfId> {
+    VfId::all().take(count.into())
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The interrupt: empties the ring and turns each entry into an event.
+
+use kernel::{
+    interrupt::LocalInterruptDisabled,
+    irq,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+};
+
+use super::{
+    Gpu,
+    State, //
+};
+use crate::{
+    ffi::trace,
+    gim_core::{
+        event::{
+            Event,
+            StatusSource, //
+        },
+        types::VfId, //
+    },
+    hw::{
+        hal::Interrupt,
+        ih::IhRing, //
+    },
+};
+
+/// Ring entries that one interrupt handles; what is left interrupts again.
+const MAX_ENTRIES: usize = 512;
+
+/// What the interrupt core calls.
+pub(crate) struct IrqHandler(pub(crate) Arc<Gpu>);
+
+impl irq::Handler for IrqHandler {
+    fn handle(&self) -> irq::IrqReturn {
+        // SAFETY: This is a hard interrupt handler (PREEMPT_RT is off): interrupts are disabled.
+        let irq = unsafe { LocalInterruptDisabled::assume_disabled() };
+        let gpu = self.0.as_arc_borrow();
+        let mut st = gpu.state.lock_with(irq);
+        if Gpu::drain_ring(gpu, &mut st) {
+            irq::IrqReturn::Handled
+        } else {
+            irq::IrqReturn::None
+        }
+    }
+}
+
+impl Gpu {
+    /// Handles what the ring holds; whether it held anything.
+    fn drain_ring(this: ArcBorrow<'_, Self>, st: &mut State) -> bool {
+        let (ih, mmio) = (&this.hw.ih, &this.hw.mmio);
+        let mut any = false;
+        for _ in 0..MAX_ENTRIES {
+            let (wptr, overflow) = ih.write_pointer(mmio);
+            if overflow {
+                any = true;
+                ih.clear_overflow(mmio);
+                Self::after_overflow(this, st);
+            }
+            if wptr == st.ih_read {
+                break;
+            }
+            any = true;
+            while st.ih_read != wptr {
+                let entry = ih.entry(st.ih_read);
+                st.ih_read = IhRing::next(st.ih_read);
+                Self::interrupt(
+                    this,
+                    st,
+                    this.hw.hal.interrupt(entry.src_id, entry.src_data),
+                );
+            }
+            ih.read_until(mmio, st.ih_read);
+        }
+        any
+    }
+
+    fn interrupt(this: ArcBorrow<'_, Self>, st: &mut State, what: Interrupt) {
+        match what {
+            Interrupt::CommandDone => {
+                let status = this.hw.hal.status(&this.hw);
+                let source = StatusSource::Irq;
+                Self::feed(this, st, Event::CmdStatus { status, source });
+            }
+            Interrupt::Message(n) => Self::message(this, st, n),
+            Interrupt::MessageAck(n) => {
+                if let Some(vf) = enabled(st, n) {
+                    Self::feed(this, st, Event::MessageAck(vf));
+                }
+            }
+            Interrupt::Other => {}
+        }
+    }
+
+    /// Takes the message of VF `n`, if that is one and it has sent any.
+    fn message(this: ArcBorrow<'_, Self>, st: &mut State, n: u32) {
+        let Some(vf) = enabled(st, n) else {
+            return;
+        };
+        if let Some(words) = this.hw.hal.receive(&this.hw, vf) {
+            trace::mailbox(this.id(), vf.raw().into(), 0, words[0], words[1]);
+            Self::feed(this, st, Event::Message { vf, words });
+        }
+    }
+
+    /// Entries were lost: look at everything they could have spoken of.
+    fn after_overflow(this: ArcBorrow<'_, Self>, st: &mut State) {
+        kernel::pr_warn_once!("interrupt ring overflow\n");
+        for vf in super::first_vfs(st.engine.count()) {
+            Self::message(this, st, vf.raw().into());
+        }
+        let status = this.hw.hal.status(&this.hw);
+        let source = StatusSource::Poll;
+        Self::feed(this, st, Event::CmdStatus { status, source });
+    }
+}
+
+/// The enabled VF with this number, which came from the ring and may be anything.
+fn enabled(st: &State, n: u32) -> Option<VfId> {
+    VfId::new(n).filter(|vf| vf.raw() < st.engine.count())
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hardware: registers, the GPU-IOV capability, interrupts, mailbox, framebuffer.
+//!
+//! What differs between chips sits behind [`hal::Hal`]; everything here runs under the engine's
+//! lock or before it exists, so nothing needs a lock of its own.
+
+pub(crate) mod hal;
+pub(crate) mod ih;
+pub(crate) mod regs;
+pub(crate) mod vsec;
+
+use kernel::{
+    io::Io,
+    pci::Bar,
+    prelude::*, //
+};
+
+use self::{
+    hal::{
+        Chip,
+        Hal, //
+    },
+    ih::IhRing,
+    vsec::Vsec, //
+};
+use crate::{
+    ffi::pci::{
+        BoundPf,
+        Claim, //
+    },
+    gim_core::types::VfId, //
+};
+
+/// Size of the register BAR (gpu-iov-hardware.md, 1.2).
+pub(crate) const MMIO_SIZE: usize = 0x4_0000;
+
+/// Number of the register BAR.
+const MMIO_BAR: u32 = 5;
+
+/// The register BAR.
+pub(crate) type Mmio = Bar<'static, MMIO_SIZE>;
+
+/// Everything the driver needs to touch one GPU.
+///
+/// Fields are dropped in this order: first what uses the device, at last the device.
+pub(crate) struct Hw {
+    /// Interrupt ring.
+    pub(crate) ih: IhRing,
+    /// Registers (BAR5).
+    pub(crate) mmio: Mmio,
+    /// The framebuffer aperture (BAR0), mapped piece by piece where needed.
+    pub(crate) _aperture: Claim,
+    /// The GPU-IOV capability.
+    pub(crate) vsec: Vsec,
+    /// What is particular to the chip.
+    pub(crate) hal: &'static dyn Hal,
+    /// The device.
+    pub(crate) pf: BoundPf,
+}
+
+impl Hw {
+    /// Maps and checks the hardware of a PF; nothing is started.
+    pub(crate) fn new(pf: BoundPf, chip: Chip) -> Result<Self> {
+        let dev = pf.get();
+        let hal = hal::hal(chip);
+        let (len, revisions) = hal.vsec();
+        let vsec = Vsec::find(&pf, len, revisions)?;
+        let mmio: Mmio = dev
+            .iomap_region_sized(MMIO_BAR, c"gim/registers")
+            .inspect_err(|_| {
+                dev_err!(
+                    dev,
+                    "register BAR is missing or smaller than {MMIO_SIZE:#x} bytes\n"
+                )
+            })?;
+        if mmio.read(regs::IOV_FUNC_IDENTIFIER).is_vf() {
+            dev_err!(dev, "this is a VF, not the PF: load gim on the host\n");
+            return Err(ENODEV);
+        }
+        if mmio.read(regs::CONFIG_MEMSIZE).into_raw() == 0 {
+            dev_err!(dev, "the board is not posted: its VBIOS has not run\n");
+            return Err(ENODEV);
+        }
+        Ok(Self {
+            ih: IhRing::new(dev)?,
+            mmio,
+            _aperture: Claim::new(&pf, 0, c"gim/framebuffer")?,
+            vsec,
+            hal,
+            pf,
+        })
+    }
+
+    /// Lets the hardware interrupt.
+    pub(crate) fn start(&self) {
+        self.ih.start(&self.mmio);
+    }
+
+    /// Keeps the hardware from interrupting and from writing to memory.
+    pub(crate) fn stop(&self) {
+        self.ih.stop(&self.mmio);
+    }
+
+    /// Bus address and size of the framebuffer aperture (BAR0).
+    pub(crate) fn aperture(&self) -> Result<(u64, u64)> {
+        let dev = self.pf.get();
+        Ok((dev.resource_start(0)?, dev.resource_len(0)?))
+    }
+
+    /// Whether the PF still answers; all ones mean it left the bus.
+    pub(crate) fn answers(&self) -> bool {
+        self.mmio.read(regs::IOV_FUNC_IDENTIFIER).into_raw() != u32::MAX
+    }
+
+    /// Selects the VF whose mailbox the banked registers show.
+    pub(crate) fn select_mailbox(&self, vf: VfId) {
+        self.mmio
+            .write_reg(regs::MAILBOX_INDEX::from(u32::from(vf.raw())));
+    }
+}

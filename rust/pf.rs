@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The PCI driver of the physical function: from probe to remove, and `sriov_numvfs`.
+
+use kernel::{
+    device::Core,
+    dma::{
+        Device as _,
+        DmaMask, //
+    },
+    new_mutex, pci,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    ffi::{
+        driver::PfDriver,
+        irq::Msi,
+        pci::BoundPf, //
+    },
+    gim_core::{
+        config::{
+            Completion,
+            Config,
+            Mode, //
+        },
+        types::US, //
+    },
+    gpu::{
+        Gpu,
+        IrqHandler, //
+    },
+    hw::{
+        hal::{
+            self,
+            Chip, //
+        },
+        Hw, //
+    },
+    module_parameters,
+    show::Show,
+    sysfs::{
+        GpuFiles,
+        VfFiles, //
+    },
+};
+
+/// Bits of a bus address that the GPU can use (gpu-iov-hardware.md, 1.2).
+const DMA_BITS: u32 = 40;
+
+/// The driver.
+pub(crate) struct Gim;
+
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <Gim as pci::Driver>::IdInfo,
+    [(
+        pci::DeviceId::from_id(pci::Vendor::ATI, 0x6929),
+        Chip::Tonga
+    )]
+);
+
+/// What the driver keeps for each GPU; fields are dropped in this order.
+#[pin_data]
+pub(crate) struct GimData {
+    #[pin]
+    vf_files: Mutex<Option<VfFiles>>,
+    files: GpuFiles,
+    #[pin]
+    irq: Msi<IrqHandler>,
+    gpu: Arc<Gpu>,
+}
+
+impl pci::Driver for Gim {
+    type IdInfo = Chip;
+    type Data<'bound> = GimData;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        info: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<GimData, Error> + 'bound {
+        pin_init::pin_init_scope(move || {
+            let chip = *info.ok_or(ENODEV)?;
+            pdev.enable_device_mem()?;
+            pdev.set_master();
+            // SAFETY: Nothing has been allocated for DMA yet.
+            unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<DMA_BITS>())? };
+
+            // SAFETY: All that is made of it is part of `GimData`, which goes before the device
+            // is released; `unbind` ends what runs on its own.
+            let pf = unsafe { BoundPf::new(pdev) };
+            let gpu = Gpu::new(Hw::new(pf, chip)?, config(pdev, chip)?)?;
+            let irq = Msi::new(&gpu.hw().pf, c"gim", IrqHandler(gpu.clone()))?;
+            let files = GpuFiles::new(&gpu)?;
+            dev_info!(
+                pdev,
+                "{}, GPU-IOV revision {}, {} MiB of framebuffer\n",
+                gpu.hw().hal.name(),
+                gpu.hw().vsec.revision(),
+                gpu.hw().hal.framebuffer_mib(gpu.hw())
+            );
+            Ok(try_pin_init!(GimData {
+                irq <- irq,
+                _: {
+                    gpu.hw().start();
+                },
+                vf_files <- new_mutex!(enable_at_load(&gpu, &files)),
+                files,
+                gpu,
+            }))
+        })
+    }
+
+    fn unbind<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        *this.vf_files.lock() = None;
+        this.gpu.disable_vfs();
+        this.gpu.hw().stop();
+    }
+}
+
+impl PfDriver for Gim {
+    fn sriov_configure<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        this: Pin<&GimData>,
+        num_vfs: u16,
+    ) -> Result<u16> {
+        if num_vfs != 0 {
+            *this.vf_files.lock() = Some(enable(&this.gpu, &this.files, num_vfs)?);
+            return Ok(num_vfs);
+        }
+        if this.gpu.in_use() {
+            dev_err!(
+                pdev,
+                "a guest uses a VF: unload its driver or stop it first\n"
+            );
+            return Err(EBUSY);
+        }
+        *this.vf_files.lock() = None;
+        this.gpu.disable_vfs();
+        Ok(0)
+    }
+}
+
+/// Enables VFs and shows them in sysfs.
+fn enable(gpu: &Arc<Gpu>, files: &GpuFiles, num_vfs: u16) -> Result<VfFiles> {
+    gpu.enable_vfs(num_vfs)?;
+    VfFiles::new(gpu, files).inspect_err(|_| gpu.disable_vfs())
+}
+
+/// The parameter `vf_num`: a count that cannot be had is a message, not a reason to refuse the GPU.
+fn enable_at_load(gpu: &Arc<Gpu>, files: &GpuFiles) -> Option<VfFiles> {
+    let wanted = module_parameters::vf_num.value();
+    if wanted == 0 {
+        return None;
+    }
+    u16::try_from(wanted)
+        .map_err(Error::from)
+        .and_then(|n| enable(gpu, files, n))
+        .inspect_err(|_| {
+            dev_err!(
+                gpu.hw().pf.get(),
+                "vf_num={wanted} was not enabled: 1, 2, 4, 8 or 16\n"
+            )
+        })
+        .ok()
+}
+
+/// The settings that module parameters and the chip give.
+fn config(pdev: &pci::Device<Core<'_>>, chip: Chip) -> Result<Config> {
+    let mut cfg = Config::DEFAULT;
+    let slice = u64::from(module_parameters::slice_us.value()).saturating_mul(US);
+    let checked = cfg.set_slices(slice).and_then(|()| {
+        cfg.set_completion(match hal::hal(chip).completion() {
+            hal::Completion::Irq => Completion::Irq,
+            hal::Completion::Poll(interval) => Completion::Poll { interval },
+        })
+    });
+    if let Err(e) = checked {
+        dev_err!(pdev, "bad module parameter: {}\n", Show(e));
+        return Err(EINVAL);
+    }
+    if module_parameters::strict.value() != 0 {
+        cfg.set_mode(Mode::Strict);
+    }
+    Ok(cfg)
+}

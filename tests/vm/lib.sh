@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# For the tests that run in the host VM: TAP, and the usual steps.  Source it.
+
+GIM=${GIM_KO:-/gim/gim.ko}
+PCI=/sys/bus/pci/devices
+tests=0
+failures=0
+
+# t NAME COMMAND...: one test; it passes if COMMAND succeeds.
+t() {
+	name=$1
+	shift
+	tests=$((tests + 1))
+	if "$@" > /tmp/t.out 2>&1; then
+		echo "ok $tests $name"
+	else
+		failures=$((failures + 1))
+		sed 's/^/# /' /tmp/t.out
+		echo "not ok $tests $name"
+	fi
+}
+# refused ERRNO-TEXT COMMAND...: COMMAND must fail, and say so.
+refused() {
+	text=$1
+	shift
+	if "$@" > /tmp/refused.out 2>&1; then
+		echo "was not refused: $*"
+		return 1
+	fi
+	cat /tmp/refused.out
+	grep -q "$text" /tmp/refused.out
+}
+plan() {
+	echo "1..$tests"
+	exit $((failures > 0))
+}
+
+# The PFs, as PCI addresses.
+pfs() { lspci -D -n -d 1002:6929 | cut -d' ' -f1; }
+PF=$(pfs | head -n 1)
+# vf N: PCI address of VF N (from 0) of the first PF.
+vf() { basename "$(readlink "$PCI/$PF/virtfn$1")"; }
+numvfs() { echo "$1" > "$PCI/$PF/sriov_numvfs"; }
+enabled() { [ "$(cat "$PCI/$PF/sriov_numvfs")" = "$1" ]; }
+# stat vfN KEY: a counter of the driver.
+stat() { sed -n "s/^$2 //p" "$PCI/$PF/sriov_admin/$1/stats"; }
+state() { cat "$PCI/$PF/sriov_admin/$1/state"; }
+# wait_for SECONDS COMMAND...
+wait_for() {
+	left=$(($1 * 10))
+	shift
+	until "$@"; do
+		left=$((left - 1))
+		[ $left -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+is_state() { [ "$(state "$1")" = "$2" ]; }
+load() { insmod "$GIM" "$@"; }
+# bind N: give VF N to vfio-pci.
+bind() {
+	modprobe vfio-pci
+	echo vfio-pci > "$PCI/$(vf "$1")/driver_override"
+	echo "$(vf "$1")" > /sys/bus/pci/drivers_probe
+}
+dmesg_has() { dmesg | grep -qE "$1"; }
