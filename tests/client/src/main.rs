@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `vf-client`: one tenant's guest driver on the command line.
+//!
+//! Exit status: 0 all right, 1 something failed, 2 wrong usage, 3 wrong bytes.
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Parser, Subcommand};
+use gpu_regs::mailbox::event;
+use serde_json::json;
+use vf_client::job::Workload;
+use vf_client::pci::PciDevice;
+use vf_client::runner::{Plan, Runner};
+use vf_client::stats::{Line, Stats};
+use vf_client::transport::Transport;
+use vf_client::vf::Vf;
+use vf_client::vfio::Vfio;
+use vf_client::{mailbox, scrub, Error, Result};
+
+#[derive(Parser)]
+#[command(
+    name = "vf-client",
+    version,
+    about = "A VF's guest driver in user space"
+)]
+struct Cli {
+    /// PCI address of the VF
+    #[arg(long, global = true)]
+    pci: Option<String>,
+    /// Bind the VF to vfio-pci first
+    #[arg(long, global = true)]
+    bind: bool,
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Get full access, set up, give it back, then the same for shutting down
+    Handshake,
+    /// Work and verify
+    Run(RunArgs),
+    /// Check that the framebuffer handed out holds nobody's bytes
+    ScrubCheck,
+    /// Send one mailbox message and report what the host does
+    RawMsg {
+        /// First dword of the message
+        message: u32,
+        /// How long to wait for the acknowledgement and for an answer, in milliseconds
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+        wait_ms: u64,
+    },
+    /// Hang the engine, and report how the host and this VF come out of it
+    Hang,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// How long; 0 until a signal or, with --stdin, its end
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    /// Where data and jobs come from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Kind of jobs
+    #[arg(long, value_enum, default_value = "mix")]
+    workload: Workload,
+    /// Jobs in flight
+    #[arg(long, default_value_t = 8)]
+    depth: usize,
+    /// Most bytes of one operation
+    #[arg(long, default_value_t = 16 << 10)]
+    op_bytes: usize,
+    /// How often each job's chain runs
+    #[arg(long, default_value_t = 1)]
+    repeat: u32,
+    /// Obey standard input: a line `hang` hangs the engine, its end ends the run
+    #[arg(long)]
+    stdin: bool,
+}
+
+fn seconds(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if (0.0..=1e6).contains(&s) => Ok(s),
+        _ => Err("a number of seconds from 0 to 1000000 is allowed".to_owned()),
+    }
+}
+
+/// Says something as JSON or as text.
+struct Voice {
+    json: bool,
+}
+
+impl Voice {
+    fn say(&self, value: &serde_json::Value, text: &str) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let done = if self.json {
+            writeln!(out, "{value}")
+        } else {
+            writeln!(out, "{text}")
+        };
+        done.and_then(|()| out.flush())
+            .map_err(|e| Error::transport("writing the report", e))
+    }
+
+    fn line(&self, line: &Line) -> Result<()> {
+        let text = match line {
+            Line::Progress { pci, state, stats } => format!("{pci} {state:?}: {}", brief(stats)),
+            Line::Result {
+                pci,
+                ok: true,
+                stats,
+                ..
+            } => format!("{pci} ok: {}", brief(stats)),
+            Line::Result {
+                pci, error, stats, ..
+            } => {
+                let error = error.as_deref().unwrap_or("?");
+                format!("{pci} FAILED: {error}; {}", brief(stats))
+            }
+        };
+        let value = serde_json::to_value(line).map_err(|e| Error::transport("JSON", e))?;
+        self.say(&value, &text)
+    }
+}
+
+fn brief(s: &Stats) -> String {
+    format!(
+        "{} jobs, {} bytes verified, {} interrupts ({} late), largest gap {:.1} ms, {} recoveries",
+        s.jobs,
+        s.bytes_verified,
+        s.interrupts,
+        s.late_interrupts,
+        s.max_gap_ns as f64 / 1e6,
+        s.recoveries
+    )
+}
+
+fn open(cli: &Cli) -> Result<Vfio> {
+    let Some(address) = &cli.pci else {
+        return Err(Error::Unsupported(
+            "name the VF: --pci 0000:03:02.0".to_owned(),
+        ));
+    };
+    let pci = PciDevice::new(address)?;
+    if cli.bind {
+        pci.bind_vfio()?;
+    }
+    Vfio::open(&pci)
+}
+
+/// What the outside wants.
+#[derive(Debug, Default)]
+struct Wishes {
+    stop: Arc<AtomicBool>,
+    hang: Arc<AtomicBool>,
+}
+
+impl Wishes {
+    fn listen(stdin: bool) -> Result<Self> {
+        let wishes = Self::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, wishes.stop.clone())
+                .map_err(|e| Error::transport("catching signals", e))?;
+        }
+        if stdin {
+            let (stop, hang) = (wishes.stop.clone(), wishes.hang.clone());
+            std::thread::spawn(move || {
+                for line in io::stdin()
+                    .lock()
+                    .lines()
+                    .map_while(std::result::Result::ok)
+                {
+                    match line.trim() {
+                        "hang" => hang.store(true, Ordering::Relaxed),
+                        _ => break,
+                    }
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+        }
+        Ok(wishes)
+    }
+}
+
+fn run(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
+    let wishes = Wishes::listen(args.stdin)?;
+    let plan = Plan {
+        workload: args.workload,
+        seed: args.seed,
+        depth: args.depth,
+        op_bytes: args.op_bytes,
+        repeat: args.repeat,
+    };
+    let vf = open(cli)?;
+    let pci = vf.name();
+    let mut runner = Runner::new(vf, plan)?;
+    let done = work(&mut runner, args, &wishes, voice);
+    voice.line(&Line::Result {
+        pci,
+        ok: done.is_ok(),
+        error: done.as_ref().err().map(ToString::to_string),
+        stats: runner.vf.stats.clone(),
+    })?;
+    done
+}
+
+fn work(runner: &mut Runner<Vfio>, args: &RunArgs, wishes: &Wishes, voice: &Voice) -> Result<()> {
+    let tell = |r: &Runner<Vfio>| {
+        let (pci, state, stats) = (r.vf.t.name(), r.state, r.vf.stats.clone());
+        voice.line(&Line::Progress { pci, state, stats })
+    };
+    tell(runner)?;
+    runner.start()?;
+    tell(runner)?;
+    let start = Instant::now();
+    let limit = Duration::from_secs_f64(args.seconds);
+    let mut told = (start, runner.state, runner.vf.stats.recoveries);
+    while !wishes.stop.load(Ordering::Relaxed) && (limit.is_zero() || start.elapsed() < limit) {
+        if wishes.hang.swap(false, Ordering::Relaxed) {
+            runner.submit_hang()?;
+        }
+        runner.step(true)?;
+        let changed = (told.1, told.2) != (runner.state, runner.vf.stats.recoveries);
+        if changed || told.0.elapsed() >= Duration::from_millis(500) {
+            tell(runner)?;
+            told = (Instant::now(), runner.state, runner.vf.stats.recoveries);
+        }
+    }
+    runner.finish()
+}
+
+fn handshake(cli: &Cli, voice: &Voice) -> Result<()> {
+    let mut vf = Vf::attach(open(cli)?, 4096)?;
+    vf.start()?;
+    let mib = vf.space.vram_bytes >> 20;
+    let init_ns = vf.stats.max_access_wait_ns;
+    vf.stop()?;
+    let value = json!({ "vram_mib": mib, "init_wait_ns": init_ns, "access_wait_ns": vf.stats.max_access_wait_ns });
+    let text = format!(
+        "{}: full access granted after {:.1} ms and given back, twice; {mib} MiB of framebuffer",
+        vf.t.name(),
+        init_ns as f64 / 1e6
+    );
+    voice.say(&value, &text)
+}
+
+fn scrub_check(cli: &Cli, voice: &Voice) -> Result<()> {
+    let mut vf = Vf::attach(open(cli)?, scrub::DMA_BYTES)?;
+    let report = scrub::check(&mut vf);
+    let stopped = vf.stop();
+    let report = report?;
+    stopped?;
+    let text = format!(
+        "{} bytes looked at, {} are the host's, {} are dirty",
+        report.bytes, report.documented, report.dirty
+    );
+    voice.say(&json!(report), &text)?;
+    match report.first {
+        None => Ok(()),
+        Some(offset) => Err(Error::Unsupported(format!(
+            "the framebuffer was handed out with {} dirty bytes, the first at {offset:#x}",
+            report.dirty
+        ))),
+    }
+}
+
+fn raw_message(cli: &Cli, message: u32, wait: Duration, voice: &Voice) -> Result<()> {
+    let mut t = open(cli)?;
+    let before = mailbox::pending(&mut t);
+    if before.is_some() {
+        mailbox::acknowledge(&mut t)?;
+    }
+    let acked = match mailbox::send_within(&mut t, message, wait) {
+        Ok(took) => Some(took),
+        Err(Error::Timeout { .. }) => None,
+        Err(e) => return Err(e),
+    };
+    let start = Instant::now();
+    let mut answer = None;
+    while answer.is_none() && start.elapsed() < wait {
+        answer = mailbox::pending(&mut t);
+        t.sleep(Duration::from_millis(1));
+    }
+    let answered = start.elapsed();
+    if answer.is_some() {
+        mailbox::acknowledge(&mut t)?;
+    }
+    let millis = |d: Duration| d.as_secs_f64() * 1e3;
+    let value = json!({
+        "message": message,
+        "found_before": before,
+        "acked_ms": acked.map(millis),
+        "answer": answer,
+        "answer_ms": answer.map(|_| millis(answered)),
+    });
+    let ack = acked.map_or("not acknowledged".to_owned(), |d| {
+        format!("acknowledged after {:.1} ms", millis(d))
+    });
+    let text = match answer {
+        Some(event::READY_TO_ACCESS_GPU) => "answered by READY_TO_ACCESS_GPU (1)".to_owned(),
+        Some(other) => format!("answered by {other}"),
+        None => format!("no answer within {:.0} ms", millis(wait)),
+    };
+    voice.say(&value, &format!("message {message}: {ack}, {text}"))
+}
+
+/// Hangs the engine and waits until the VF works again, or not.
+fn hang(cli: &Cli, voice: &Voice) -> Result<()> {
+    let mut runner = Runner::new(open(cli)?, Plan::default())?;
+    runner.start()?;
+    for _ in 0..20 {
+        runner.step(true)?;
+    }
+    let before = runner.vf.stats.jobs;
+    let start = Instant::now();
+    runner.submit_hang()?;
+    while runner.vf.stats.recoveries == 0 {
+        runner.step(true)?;
+    }
+    let back = start.elapsed();
+    while runner.vf.stats.jobs < before + 20 {
+        runner.step(true)?;
+    }
+    runner.finish()?;
+    let s = &runner.vf.stats;
+    let value = json!({ "back_ms": back.as_secs_f64() * 1e3, "stats": s });
+    let text = format!(
+        "hung, and back after {:.0} ms (of which {:.0} ms from the notice on); {} jobs lost; works again: {}",
+        back.as_secs_f64() * 1e3,
+        s.max_recovery_ns as f64 / 1e6,
+        s.jobs_lost,
+        brief(s)
+    );
+    voice.say(&value, &text)
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let voice = Voice { json: cli.json };
+    let done = match &cli.command {
+        Command::Handshake => handshake(&cli, &voice),
+        Command::Run(args) => run(&cli, args, &voice),
+        Command::ScrubCheck => scrub_check(&cli, &voice),
+        Command::RawMsg { message, wait_ms } => {
+            raw_message(&cli, *message, Duration::from_millis(*wait_ms), &voice)
+        }
+        Command::Hang => hang(&cli, &voice),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let name = cli.pci.as_deref().unwrap_or("-");
+            eprintln!("vf-client {name}: {error}");
+            ExitCode::from(if matches!(error, Error::WrongBytes(_)) {
+                3
+            } else {
+                1
+            })
+        }
+    }
+}

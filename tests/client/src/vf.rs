@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Bringing a VF up and down, and watching it.
+//!
+//! Registers other than the mailbox work only while the VF is on the engine, so all of them are
+//! written during full access.  Afterwards work goes by memory and doorbell, and comes back by
+//! fence and interrupt.
+
+use std::time::Duration;
+
+use gpu_regs::mailbox::{event, request, ACK_INT_EN, VALID_INT_EN};
+use gpu_regs::sdma::{Packet, Poll};
+use gpu_regs::{gart, ih, mmio, sdma};
+
+use crate::error::{Error, Result};
+use crate::layout::{self, AddressSpace};
+use crate::mailbox;
+use crate::ring::{IhRing, SdmaRing, Stream};
+use crate::stats::Stats;
+use crate::transport::{DmaBuffer, Transport};
+
+/// What the ring test writes, as the guest driver's does.
+const TEST_VALUE: u32 = 0xDEAD_BEEF;
+/// How long the ring test may take; the VF has the engine to itself meanwhile.
+const TEST_LIMIT: Duration = Duration::from_millis(500);
+
+/// A VF with its rings.
+#[derive(Debug)]
+pub struct Vf<T: Transport> {
+    /// The way to the device.
+    pub t: T,
+    /// Counters.
+    pub stats: Stats,
+    /// Where things are; known after the first full access.
+    pub space: AddressSpace,
+    /// Memory that the GPU reaches.
+    pub dma: DmaBuffer,
+    /// Ring of the copy engine.
+    pub ring: SdmaRing,
+    ih: IhRing,
+    seq: u32,
+}
+
+/// What [`Vf::watch`] noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Noticed {
+    /// Number of the last job done.
+    pub fence: u32,
+    /// TRAP entries that came.
+    pub traps: u32,
+}
+
+impl<T: Transport> Vf<T> {
+    /// Takes a VF over, with `dma_bytes` of memory for the work area.  Talks to no one yet.
+    pub fn attach(mut t: T, dma_bytes: usize) -> Result<Self> {
+        let len = layout::DMA_WORK + dma_bytes;
+        if len > layout::MAX_DMA {
+            return Err(Error::Unsupported(format!(
+                "{len} bytes of DMA memory, at most {} can be mapped",
+                layout::MAX_DMA
+            )));
+        }
+        let dma = t.dma_alloc(len)?;
+        let space = AddressSpace::new(16)?;
+        Ok(Self {
+            t,
+            stats: Stats::default(),
+            space,
+            dma,
+            ring: SdmaRing::default(),
+            ih: IhRing::default(),
+            seq: 0,
+        })
+    }
+
+    /// Asks for full access, sets everything up, gives full access back.
+    pub fn start(&mut self) -> Result<()> {
+        self.start_with(request::REQ_INIT_ACCESS, |_| Ok(()))
+    }
+
+    /// As [`Vf::start`], by `request` (init or reset); `inspect` runs before anything is written
+    /// to the framebuffer.
+    pub fn start_with(
+        &mut self,
+        request: u32,
+        inspect: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        self.grab(request)?;
+        let done = self
+            .identify()
+            .and_then(|()| inspect(self))
+            .and_then(|()| self.set_up());
+        // Full access is given back in any case: a guest that keeps it stops everybody else.
+        let released = mailbox::send(&mut self.t, request::REL_INIT_ACCESS);
+        done?;
+        released.map(|_| ())
+    }
+
+    /// Asks for full access to stop the engine, and gives it back.
+    pub fn stop(&mut self) -> Result<()> {
+        self.grab(request::REQ_FINI_ACCESS)?;
+        self.t.reg_write(mmio::SDMA0_F32_CNTL, sdma::F32_HALT);
+        self.t.reg_write(mmio::SDMA0_GFX_RB_CNTL, 0);
+        self.t.reg_write(mmio::SDMA0_GFX_DOORBELL, 0);
+        self.t.reg_write(mmio::IH_RB_CNTL, 0);
+        self.t.reg_write(mmio::MAILBOX_INT_CNTL, 0);
+        mailbox::send(&mut self.t, request::REL_FINI_ACCESS).map(|_| ())
+    }
+
+    /// Comes back after a reset: waits for its end if the host announced one, else asks for one.
+    /// Everything in the rings is gone; the framebuffer must be taken for lost.
+    pub fn recover(&mut self, announced: bool) -> Result<()> {
+        let start = self.t.now();
+        let message = mailbox::received(&mut self.t);
+        // The reset may have emptied the mailbox since the announcement was seen.
+        let too_late = matches!(
+            message,
+            event::FLR_NOTIFICATION | event::FLR_NOTIFICATION_CMPL
+        );
+        if announced || too_late {
+            if mailbox::pending(&mut self.t) == Some(event::FLR_NOTIFICATION) {
+                // The reset itself may take the message away; what counts is its end.
+                let _ = mailbox::acknowledge(&mut self.t);
+            }
+            mailbox::wait_reset_done(&mut self.t)?;
+            self.start()?;
+        } else {
+            self.start_with(request::REQ_RESET_ACCESS, |_| Ok(()))?;
+        }
+        let took = self.t.now().saturating_sub(start);
+        self.stats.recoveries += 1;
+        self.stats.max_recovery_ns = self.stats.max_recovery_ns.max(nanos(took));
+        Ok(())
+    }
+
+    fn grab(&mut self, request: u32) -> Result<()> {
+        let waited = mailbox::request_access(&mut self.t, request)?;
+        self.stats.max_access_wait_ns = self.stats.max_access_wait_ns.max(nanos(waited));
+        Ok(())
+    }
+
+    /// Checks what the device is and how much framebuffer it has.
+    fn identify(&mut self) -> Result<()> {
+        let id = self.t.reg_read(mmio::FUNC_IDENTIFIER);
+        if id != mmio::FUNC_IS_VF | mmio::FUNC_IOV_ENABLED {
+            return Err(Error::Identifier(id));
+        }
+        self.space = AddressSpace::new(self.t.reg_read(mmio::CONFIG_MEMSIZE))?;
+        Ok(())
+    }
+
+    fn set_up(&mut self) -> Result<()> {
+        self.t.enable_interrupts()?;
+        self.ring = SdmaRing::default();
+        self.ih = IhRing::default();
+        self.seq = 0;
+        let cells = [0; layout::DMA_WORK - layout::CELL_FENCE];
+        self.t.dma_write(&self.dma, layout::CELL_FENCE, &cells)?;
+        self.set_up_page_table()?;
+        self.set_up_interrupts();
+        self.set_up_engine();
+        for (register, name, expected) in [
+            (mmio::IH_RB_BASE, "IH_RB_BASE", (self.dma.iova >> 8) as u32),
+            (
+                mmio::SDMA0_GFX_RB_BASE,
+                "SDMA0_GFX_RB_BASE",
+                (layout::RING >> 8) as u32,
+            ),
+        ] {
+            let found = self.t.reg_read(register);
+            if found != expected {
+                let expected = format!("{expected:#010x}, as written before,");
+                return Err(Error::Register {
+                    register: name,
+                    found,
+                    expected,
+                });
+            }
+        }
+        self.test_ring()
+    }
+
+    /// A flat table that maps the DMA buffer behind the framebuffer.
+    fn set_up_page_table(&mut self) -> Result<()> {
+        let pages = self.dma.len as u64 / gart::PAGE;
+        let table: Vec<u8> = (0..pages)
+            .flat_map(|p| gart::system_page(self.dma.iova + p * gart::PAGE).to_le_bytes())
+            .collect();
+        self.t.vram_write(layout::TABLE, &table)?;
+        let last = self.space.vram_bytes - 1;
+        let first_page = self.space.dma_base >> 12;
+        for (register, value) in [
+            (mmio::MC_VM_FB_LOCATION, (last >> 24) << 16),
+            (mmio::MC_VM_SYSTEM_APERTURE_LOW_ADDR, 0),
+            (mmio::MC_VM_SYSTEM_APERTURE_HIGH_ADDR, last >> 12),
+            (mmio::VM_CONTEXT0_PAGE_TABLE_START, first_page),
+            (mmio::VM_CONTEXT0_PAGE_TABLE_END, first_page + pages - 1),
+            (mmio::VM_CONTEXT0_PAGE_TABLE_BASE, layout::TABLE >> 12),
+            (mmio::VM_CONTEXT0_CNTL, u64::from(mmio::VM_CONTEXT_ENABLE)),
+            (mmio::VM_INVALIDATE_REQUEST, 1),
+        ] {
+            // CAST: all are addresses below 2^40 shifted down by 12 or more.
+            self.t.reg_write(register, value as u32);
+        }
+        Ok(())
+    }
+
+    /// The interrupt ring lies at a bus address, not in the GPU's address space.
+    fn set_up_interrupts(&mut self) {
+        let wptr = self.dma.iova + layout::CELL_IH_WPTR as u64;
+        let cntl = ih::rb_cntl(layout::IH_BYTES);
+        for (register, value) in [
+            (mmio::MAILBOX_INT_CNTL, VALID_INT_EN | ACK_INT_EN),
+            (mmio::IH_RB_CNTL, 0),
+            (mmio::IH_RB_BASE, (self.dma.iova >> 8) as u32),
+            (mmio::IH_RB_WPTR_ADDR_LO, wptr as u32),
+            (mmio::IH_RB_WPTR_ADDR_HI, (wptr >> 32) as u32),
+            (mmio::IH_RB_RPTR, 0),
+            (mmio::IH_RB_WPTR, 0),
+            (
+                mmio::IH_DOORBELL_RPTR,
+                mmio::DOORBELL_IH | mmio::DOORBELL_ENABLE,
+            ),
+            (mmio::DOORBELL_APER_EN, 1),
+            (mmio::IH_RB_CNTL, cntl | ih::WPTR_OVERFLOW_CLEAR),
+        ] {
+            self.t.reg_write(register, value);
+        }
+    }
+
+    fn set_up_engine(&mut self) {
+        let rptr = self.space.dma(layout::CELL_RPTR);
+        for (register, value) in [
+            (mmio::SDMA0_F32_CNTL, sdma::F32_HALT),
+            (mmio::SDMA0_GFX_RB_CNTL, 0),
+            (mmio::SDMA0_GFX_RB_RPTR, 0),
+            (mmio::SDMA0_GFX_RB_WPTR, 0),
+            (mmio::SDMA0_GFX_RB_WPTR_POLL_CNTL, 0),
+            (mmio::SDMA0_GFX_RB_RPTR_ADDR_LO, rptr as u32),
+            (mmio::SDMA0_GFX_RB_RPTR_ADDR_HI, (rptr >> 32) as u32),
+            (mmio::SDMA0_GFX_RB_BASE, (layout::RING >> 8) as u32),
+            (mmio::SDMA0_GFX_RB_BASE_HI, (layout::RING >> 40) as u32),
+            (
+                mmio::SDMA0_GFX_DOORBELL,
+                mmio::DOORBELL_SDMA0 | mmio::DOORBELL_ENABLE,
+            ),
+            (mmio::SDMA0_GFX_IB_CNTL, sdma::IB_ENABLE),
+            (mmio::SDMA0_GFX_RB_CNTL, sdma::rb_cntl(layout::RING_BYTES)),
+            (mmio::SDMA0_F32_CNTL, 0),
+        ] {
+            self.t.reg_write(register, value);
+        }
+    }
+
+    /// Lets the engine write one dword, as the guest driver does before it trusts the ring.
+    fn test_ring(&mut self) -> Result<()> {
+        let mut stream = Stream::default();
+        let dst = self.space.dma(layout::CELL_TEST);
+        stream.push(&Packet::WriteLinear {
+            dst,
+            data: &[TEST_VALUE],
+        });
+        self.ring.write(&mut self.t, &stream)?;
+        self.ring.kick(&mut self.t);
+        let start = self.t.now();
+        loop {
+            let found = self.cell(layout::CELL_TEST)?;
+            if found == TEST_VALUE {
+                self.ring.retire(self.ring.position());
+                return Ok(());
+            }
+            let waited = self.t.now().saturating_sub(start);
+            if waited >= TEST_LIMIT {
+                let seen = format!(
+                    "cell {found:#x}, ring read {:#x} write {:#x}, engine status {:#x}, page fault {:#x} at page {:#x}",
+                    self.t.reg_read(mmio::SDMA0_GFX_RB_RPTR),
+                    self.t.reg_read(mmio::SDMA0_GFX_RB_WPTR),
+                    self.t.reg_read(mmio::SDMA0_STATUS),
+                    self.t.reg_read(mmio::VM_CONTEXT0_FAULT_STATUS),
+                    self.t.reg_read(mmio::VM_CONTEXT0_FAULT_ADDR),
+                );
+                let what = "ring test during full access".to_owned();
+                return Err(Error::Timeout { what, waited, seen });
+            }
+            self.t.sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Reads a dword of the DMA buffer.
+    pub fn cell(&mut self, offset: usize) -> Result<u32> {
+        let mut raw = [0; 4];
+        self.t.dma_read(&self.dma, offset, &mut raw)?;
+        Ok(u32::from_le_bytes(raw))
+    }
+
+    /// Puts packets, a fence and an interrupt into the ring and rings the doorbell.
+    ///
+    /// Gives the job's number and the ring position behind it.
+    pub fn submit(&mut self, mut stream: Stream) -> Result<(u32, u32)> {
+        let seq = self.seq.wrapping_add(1);
+        stream.push(&Packet::Fence {
+            addr: self.space.dma(layout::CELL_FENCE),
+            value: seq,
+        });
+        stream.push(&Packet::Trap { context: seq });
+        self.ring.write(&mut self.t, &stream)?;
+        self.seq = seq;
+        self.ring.kick(&mut self.t);
+        Ok((seq, self.ring.position()))
+    }
+
+    /// Submits a job that never ends and cannot be interrupted.
+    pub fn submit_hang(&mut self) -> Result<u32> {
+        let mut stream = Stream::default();
+        let never = self.space.dma(layout::CELL_NEVER);
+        stream.push(&Packet::PollRegmem(Poll::hang(never, TEST_VALUE, u32::MAX)));
+        self.stats.hangs += 1;
+        Ok(self.submit(stream)?.0)
+    }
+
+    /// Waits for an interrupt, at most `limit`; then reads interrupt ring, fence and mailbox.
+    ///
+    /// [`Error::Reset`] says that the host has announced a reset.
+    pub fn watch(&mut self, limit: Duration) -> Result<Noticed> {
+        if self.t.wait_interrupt(limit)? {
+            self.stats.interrupts += 1;
+        }
+        let mut traps = 0;
+        let mut illegal = None;
+        let entries = self
+            .ih
+            .drain(&mut self.t, &self.dma, |entry| match entry.src {
+                ih::SRC_SDMA_TRAP => traps += 1,
+                ih::SRC_SDMA_ILLEGAL => illegal = Some(entry.data),
+                _ => {}
+            })?;
+        if entries == 0 {
+            self.ih.rearm(&mut self.t);
+        }
+        self.stats.traps += u64::from(traps);
+        if let Some(data) = illegal {
+            return Err(Error::IllegalPacket(data));
+        }
+        let fence = self.cell(layout::CELL_FENCE)?;
+        self.read_mailbox()?;
+        Ok(Noticed { fence, traps })
+    }
+
+    fn read_mailbox(&mut self) -> Result<()> {
+        // Without the valid bit only the end of a reset counts, whose start may have been missed.
+        let message = match mailbox::pending(&mut self.t) {
+            Some(message) => message,
+            None if mailbox::received(&mut self.t) == event::FLR_NOTIFICATION_CMPL => {
+                return Err(Error::Reset(event::FLR_NOTIFICATION_CMPL));
+            }
+            None => return Ok(()),
+        };
+        self.stats.messages += 1;
+        match message {
+            event::FLR_NOTIFICATION | event::FLR_NOTIFICATION_CMPL => Err(Error::Reset(message)),
+            _ => mailbox::acknowledge(&mut self.t),
+        }
+    }
+
+    /// Waits until job `seq` is done, at most `limit`.
+    pub fn wait_fence(&mut self, seq: u32, limit: Duration) -> Result<()> {
+        let start = self.t.now();
+        loop {
+            let fence = self.watch(Duration::from_millis(5))?.fence;
+            if reached(fence, seq) {
+                return Ok(());
+            }
+            let waited = self.t.now().saturating_sub(start);
+            if waited >= limit {
+                let what = format!("waiting for job {seq}");
+                let rptr = self.cell(layout::CELL_RPTR)?;
+                let seen = format!(
+                    "fence {fence}, ring read {rptr:#x} of {:#x}",
+                    self.ring.position()
+                );
+                return Err(Error::Timeout { what, waited, seen });
+            }
+        }
+    }
+}
+
+/// Whether a fence that reads `fence` says that job `seq` is done.
+pub fn reached(fence: u32, seq: u32) -> bool {
+    // Numbers wrap, and the ring holds far fewer than half of them.
+    fence.wrapping_sub(seq) < 1 << 31
+}
+
+/// A duration in nanoseconds, as counters hold it.
+pub fn nanos(d: Duration) -> u64 {
+    u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fences_wrap() {
+        assert!(reached(5, 5) && reached(6, 5) && !reached(4, 5));
+        assert!(reached(1, u32::MAX) && !reached(u32::MAX, 1));
+    }
+}
