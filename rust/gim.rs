@@ -7,12 +7,13 @@
 //! - [`ffi`]: the unsafe layer, safe wrappers over what the `kernel` crate lacks;
 //! - [`hw`]: registers and the differences between chips;
 //! - [`gpu`]: the shell around the engine: lock, timer, interrupt, slow work;
-//! - [`pf`]: the PCI driver, and [`sysfs`], what the operator sees.
+//! - [`pf`]: the PCI driver; [`sysfs`] and [`debugfs`], what the operator sees.
 
 #[path = "core/lib.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the core is also a host crate with more users")]
 mod gim_core;
 
+mod debugfs;
 mod ffi;
 mod gpu;
 mod hw;

@@ -17,6 +17,7 @@ use kernel::{
 };
 
 use crate::{
+    debugfs,
     ffi::{
         driver::PfDriver,
         irq::Msi,
@@ -71,6 +72,9 @@ pub(crate) struct GimData {
     vf_files: Mutex<Option<VfFiles>>,
     files: GpuFiles,
     #[pin]
+    engine_file: debugfs::EngineFile,
+    debugfs: kernel::debugfs::Dir,
+    #[pin]
     irq: Msi<IrqHandler>,
     gpu: Arc<Gpu>,
 }
@@ -111,6 +115,8 @@ impl pci::Driver for Gim {
                 },
                 vf_files <- new_mutex!(enable_at_load(&gpu, &files)),
                 files,
+                debugfs: debugfs::dir(&gpu)?,
+                engine_file <- debugfs::engine_file(debugfs, gpu.clone()),
                 gpu,
             }))
         })

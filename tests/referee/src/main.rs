@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `referee`: the emulated GPU's debug device on the command line, for tests in the host VM.
+//!
+//! `get` prints one number, so that a shell script can compare it; `fault` makes the GPU misbehave.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use gpu_regs::referee as map;
+use vf_client::referee::{Fault, Referee};
+use vf_client::{Error, Result};
+
+#[derive(Parser)]
+#[command(name = "referee", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Print all counters as JSON
+    Show,
+    /// Print one counter of the GPU, or of a function with --vf or --pf
+    Get {
+        /// Name of the counter, as in `show`
+        key: String,
+        #[command(flatten)]
+        of: Of,
+    },
+    /// Set all counters to 0
+    Reset,
+    /// Arm a fault
+    Fault {
+        kind: Kind,
+        #[command(flatten)]
+        of: Of,
+        /// GPU-IOV command code it is for; 0: any
+        #[arg(long, default_value_t = 0)]
+        command: u32,
+        /// Argument: microseconds for `late`
+        #[arg(long, default_value_t = 0)]
+        arg: u32,
+        /// How often it strikes; without it, always
+        #[arg(long)]
+        count: Option<u32>,
+    },
+    /// Forget all faults
+    Clear,
+}
+
+#[derive(clap::Args, Clone, Copy)]
+struct Of {
+    /// VF, from 0
+    #[arg(long)]
+    vf: Option<u32>,
+    /// The PF
+    #[arg(long, conflicts_with = "vf")]
+    pf: bool,
+}
+
+impl Of {
+    fn slot(self) -> Option<u32> {
+        self.vf.map(|n| n + 1).or(self.pf.then_some(0))
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    NeverCompletes,
+    Late,
+    GfxHang,
+    SdmaHang,
+    LostInterrupt,
+    CorruptContext,
+    NeverIdles,
+    PfDead,
+}
+
+impl Kind {
+    fn code(self) -> u32 {
+        use map::fault as f;
+        match self {
+            Self::NeverCompletes => f::NEVER_COMPLETES,
+            Self::Late => f::LATE,
+            Self::GfxHang => f::GFX_HANG,
+            Self::SdmaHang => f::SDMA_HANG,
+            Self::LostInterrupt => f::LOST_INTERRUPT,
+            Self::CorruptContext => f::CORRUPT_CONTEXT,
+            Self::NeverIdles => f::NEVER_IDLES,
+            Self::PfDead => f::PF_DEAD,
+        }
+    }
+}
+
+fn json_error(e: serde_json::Error) -> Error {
+    Error::transport("JSON", e)
+}
+
+fn get(referee: &Referee, key: &str, of: Of) -> Result<serde_json::Value> {
+    let all = match of.slot() {
+        Some(slot) => serde_json::to_value(referee.function(slot)?),
+        None => serde_json::to_value(referee.snapshot()?),
+    }
+    .map_err(json_error)?;
+    all.get(key).cloned().ok_or_else(|| {
+        let names: Vec<_> = all.as_object().into_iter().flat_map(|o| o.keys()).collect();
+        Error::Unsupported(format!("there is no counter {key}; there are: {names:?}"))
+    })
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let referee = Referee::find()?.ok_or_else(|| {
+        Error::Unsupported("this machine has no debug device (1b36:0f0f)".to_owned())
+    })?;
+    match cli.command {
+        Command::Show => {
+            let text = serde_json::to_string_pretty(&referee.snapshot()?).map_err(json_error)?;
+            println!("{text}");
+        }
+        Command::Get { key, of } => println!("{}", get(&referee, &key, of)?),
+        Command::Reset => referee.reset_stats()?,
+        Command::Fault {
+            kind,
+            of,
+            command,
+            arg,
+            count,
+        } => referee.arm(Fault {
+            kind: kind.code(),
+            function: of.slot().unwrap_or(map::ANY),
+            command,
+            arg,
+            count: count.unwrap_or(map::ANY),
+        })?,
+        Command::Clear => referee.clear_faults()?,
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("referee: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}

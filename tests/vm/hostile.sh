@@ -1,0 +1,61 @@
+#!/bin/sh
+# vm: --gpu vfs=4,vram_mb=512
+# SPDX-License-Identifier: GPL-2.0
+# Messages in any order, unknown ones, silence; tenants that vanish.
+# shellcheck source=tests/vm/lib.sh
+. tests/vm/lib.sh
+
+t "module loads" load
+numvfs 4
+for i in 0 1 2 3; do bind $i; done
+vf-client --pci "$(vf 3)" run --seconds 40 --workload mix > /tmp/good 2>&1 &
+good=$!
+wait_for 5 is_state vf4 active
+
+for m in 0 2 4 6 7 200 201 255 300 4294967295; do
+	t "message $m out of place is survived" sh -c "vf-client --pci $(vf 0) raw-msg $m --wait-ms 200; is=\$(cat $PCI/$PF/sriov_admin/vf1/state); echo \$is; [ \$is = available ]"
+done
+t "the guest still loads afterwards" vf-client --pci "$(vf 0)" handshake
+t "dropped messages are counted" test "$(stat vf1 messages_dropped)" -ge 8
+
+silent() {
+	vf-client --pci "$(vf 1)" raw-msg 1 --wait-ms 3000
+	wait_for 5 is_state vf2 available
+}
+t "full access that is never given back ends" silent
+t "it is counted" test "$(stat vf2 full_access_timeouts)" -ge 1
+
+vanish() {
+	vf-client --pci "$(vf 1)" run --seconds 30 > /tmp/v 2>&1 &
+	v=$!
+	wait_for 5 is_state vf2 active
+	kill -9 $v
+	wait $v
+	wait_for 5 is_state vf2 available
+}
+t "a tenant that is killed frees its VF" vanish
+t "and leaves nothing to the next" vf-client --pci "$(vf 1)" scrub-check
+t "VFs in use are not disabled" refused "busy" sh -c "echo 0 > $PCI/$PF/sriov_numvfs"
+
+wait $good
+rc=$?
+cat /tmp/good
+t "the good tenant noticed nothing" test $rc = 0
+t "no protocol violation" test "$(referee get violations)" = 0
+
+busy_unload() {
+	vf-client --pci "$(vf 2)" run --seconds 60 > /tmp/b 2>&1 &
+	b=$!
+	wait_for 5 is_state vf3 active
+	rmmod gim &
+	r=$!
+	sleep 2
+	kill -9 $b
+	wait $b
+	wait $r
+}
+t "the module unloads under a busy tenant" busy_unload
+t "and loads again" load
+t "with VFs" numvfs 2
+t "and unloads" rmmod gim
+plan
