@@ -117,9 +117,9 @@ pub const SDMA0_GFX_RB_CNTL: u32 = 0x3480;
 pub const SDMA0_GFX_RB_BASE: u32 = 0x3481;
 /// Ring base, GPU address bits above 40.
 pub const SDMA0_GFX_RB_BASE_HI: u32 = 0x3482;
-/// Ring read position in bytes; it does not wrap at the ring's size.
+/// Ring read position in bytes; wraps at the ring's size.
 pub const SDMA0_GFX_RB_RPTR: u32 = 0x3483;
-/// Ring write position in bytes; it does not wrap at the ring's size.
+/// Ring write position in bytes; what exceeds the ring's size is ignored.
 pub const SDMA0_GFX_RB_WPTR: u32 = 0x3484;
 /// Write position polling: b0 enables it.
 pub const SDMA0_GFX_RB_WPTR_POLL_CNTL: u32 = 0x3485;

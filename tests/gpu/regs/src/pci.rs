@@ -29,6 +29,8 @@ pub const FB_APERTURE_BYTES: u64 = 256 << 20;
 pub const CAP_PCIE: u8 = 0x58;
 /// Configuration offset of the MSI capability.
 pub const CAP_MSI: u8 = 0xA0;
+/// Configuration offset of another vendor-specific capability, of id 1, as AMD's cards have it.
+pub const ECAP_VENDOR: u16 = 0x100;
 /// Configuration offset of the AER capability.
 pub const ECAP_AER: u16 = 0x150;
 /// Configuration offset of the ARI capability.

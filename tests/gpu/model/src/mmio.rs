@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+//! BAR5 and BAR2: which register belongs to what, and who may reach it when
+//! (gpu-iov-hardware.md, sections 2.7, 8 and Appendix A).
+
+use gpu_regs::ih::{Entry, SRC_ACK_FROM_PF, SRC_ACK_FROM_VF, SRC_MSG_FROM_PF, SRC_MSG_FROM_VF};
+use gpu_regs::referee::fault;
+use gpu_regs::{mmio as reg, sdma};
+
+use crate::mailbox::{Mailbox, Side, Signal};
+use crate::{Gpu, Host};
+
+/// What a gated register reads.
+const GATED: u32 = u32::MAX;
+/// Doorbells of a gated function that are remembered; the engine knows one.
+const MAX_DOORBELLS: usize = 16;
+
+/// A register by who owns it.
+enum Owner {
+    Mailbox,
+    /// Always there, for both kinds of function.
+    Fixed(u32),
+    /// Always there for the PF, unknown to VFs.
+    PfOnly,
+    Interrupt,
+    Indirect,
+    /// Of the context on the engine.
+    Engine,
+}
+
+impl Gpu {
+    fn owner(&self, h: &mut dyn Host, slot: usize, index: u32) -> Owner {
+        match index {
+            reg::MM_INDEX | reg::MM_DATA | reg::MM_INDEX_HI => Owner::Indirect,
+            reg::MAILBOX_INDEX..=reg::MAILBOX_INT_CNTL => Owner::Mailbox,
+            reg::FUNC_IDENTIFIER if slot == 0 => Owner::Fixed(reg::FUNC_IOV_ENABLED),
+            reg::FUNC_IDENTIFIER => Owner::Fixed(reg::FUNC_IOV_ENABLED | reg::FUNC_IS_VF),
+            reg::CONFIG_MEMSIZE => {
+                let vram = h.vram().len() as u64;
+                Owner::Fixed(
+                    self.window_of(slot, vram)
+                        .map_or(0, |(_, n)| (n >> 20) as u32),
+                )
+            }
+            reg::IH_FIRST..=reg::IH_LAST => Owner::Interrupt,
+            0x1400..=0x153F | reg::RLC_GPU_IOV_VF_ENABLE..=reg::RLC_GPU_IOV_LAST if slot == 0 => {
+                Owner::PfOnly
+            }
+            reg::MC_VM_FB_SIZE_OFFSET_VF0..=0xF98F if slot == 0 => Owner::PfOnly,
+            _ => Owner::Engine,
+        }
+    }
+
+    /// Whether `slot` may not reach a register of this owner now.  A VF that does not run reaches
+    /// its mailbox and its identifier, the PF everything but the engine.
+    fn gated(&self, slot: usize, index: u32, owner: &Owner) -> bool {
+        let open = match owner {
+            Owner::Mailbox => true,
+            Owner::Engine => false,
+            _ => slot == 0 || index == reg::FUNC_IDENTIFIER,
+        };
+        !open && self.running() != Some(slot)
+    }
+
+    fn note_gated(&mut self, slot: usize) {
+        if let Some(f) = self.funcs.get_mut(slot) {
+            f.stats.gated += 1;
+        }
+    }
+
+    /// Reads register `index` as function `slot`.
+    pub fn mmio_read(&mut self, h: &mut dyn Host, slot: usize, index: u32) -> u32 {
+        self.settle(h);
+        if slot > self.enabled || (slot == 0 && self.pf_dead()) {
+            return GATED;
+        }
+        self.reg_read(h, slot, index, true)
+    }
+
+    /// Writes register `index` as function `slot`.
+    pub fn mmio_write(&mut self, h: &mut dyn Host, slot: usize, index: u32, value: u32) {
+        self.settle(h);
+        if slot > self.enabled || (slot == 0 && self.pf_dead()) {
+            return;
+        }
+        self.reg_write(h, slot, index, value, true);
+        self.settle(h);
+    }
+
+    fn pf_dead(&mut self) -> bool {
+        self.faults.strike(fault::PF_DEAD, 0, 0).is_some()
+    }
+
+    fn reg_read(&mut self, h: &mut dyn Host, slot: usize, index: u32, indirect: bool) -> u32 {
+        let owner = self.owner(h, slot, index);
+        if self.gated(slot, index, &owner) {
+            self.note_gated(slot);
+            return GATED;
+        }
+        match owner {
+            Owner::Mailbox => self.mailbox_read(slot, index),
+            Owner::Fixed(v) => v,
+            Owner::PfOnly => self.pf_read(index),
+            Owner::Interrupt => {
+                let ih = self.funcs.get(slot).and_then(|f| f.ih.read(index));
+                ih.unwrap_or_else(|| self.spare(slot).get(index))
+            }
+            Owner::Indirect => self.indirect_read(h, slot, index, indirect),
+            Owner::Engine => self.engine_read(index),
+        }
+    }
+
+    fn reg_write(&mut self, h: &mut dyn Host, slot: usize, index: u32, v: u32, indirect: bool) {
+        let owner = self.owner(h, slot, index);
+        if self.gated(slot, index, &owner) {
+            return self.note_gated(slot);
+        }
+        match owner {
+            Owner::Mailbox => self.mailbox_write(h, slot, index, v),
+            Owner::Fixed(_) => {}
+            Owner::PfOnly => self.pf_write(h, index, v),
+            Owner::Interrupt => {
+                if !self.ih_write(h, slot, index, v) {
+                    self.spare(slot).set(index, v);
+                }
+            }
+            Owner::Indirect => self.indirect_write(h, slot, index, v, indirect),
+            Owner::Engine => self.engine_write(index, v),
+        }
+    }
+
+    /// Where registers without a meaning of their own are kept: the PF's outside the engine, a
+    /// VF's in its context.
+    fn spare(&mut self, slot: usize) -> &mut crate::regfile::RegFile {
+        if slot == 0 {
+            &mut self.pf_regs
+        } else {
+            &mut self.ctx.regs
+        }
+    }
+
+    fn indirect_read(&mut self, h: &mut dyn Host, slot: usize, index: u32, allowed: bool) -> u32 {
+        let Some(f) = self.funcs.get(slot) else {
+            return GATED;
+        };
+        let (at, hi) = (f.mm_index, f.mm_index_hi);
+        match index {
+            reg::MM_INDEX => at,
+            reg::MM_INDEX_HI => hi,
+            _ if at & (1 << 31) != 0 => {
+                let addr = u64::from(at & !(1 << 31)) | (u64::from(hi) << 31);
+                let bytes = self
+                    .mm_vram(h, slot, addr)
+                    .and_then(|s| (&*s).try_into().ok());
+                bytes.map_or(GATED, u32::from_le_bytes)
+            }
+            _ if allowed => self.reg_read(h, slot, at >> 2, false),
+            _ => 0,
+        }
+    }
+
+    fn indirect_write(&mut self, h: &mut dyn Host, slot: usize, index: u32, v: u32, allowed: bool) {
+        let Some(f) = self.funcs.get_mut(slot) else {
+            return;
+        };
+        let (at, hi) = (f.mm_index, f.mm_index_hi);
+        match index {
+            reg::MM_INDEX => f.mm_index = v,
+            reg::MM_INDEX_HI => f.mm_index_hi = v,
+            _ if at & (1 << 31) != 0 => {
+                let addr = u64::from(at & !(1 << 31)) | (u64::from(hi) << 31);
+                if let Some(s) = self.mm_vram(h, slot, addr) {
+                    s.copy_from_slice(&v.to_le_bytes());
+                }
+            }
+            _ if allowed => self.reg_write(h, slot, at >> 2, v, false),
+            _ => {}
+        }
+    }
+
+    fn engine_read(&mut self, index: u32) -> u32 {
+        match index {
+            reg::SDMA0_STATUS if self.engine_has_work() => 0,
+            reg::SDMA0_STATUS => sdma::STATUS_IDLE | sdma::STATUS_RB_EMPTY,
+            // Translations are never cached: a flush is done as soon as it is asked for.
+            reg::VM_INVALIDATE_RESPONSE => self.ctx.regs.get(reg::VM_INVALIDATE_REQUEST),
+            reg::GPU_HDP_FLUSH_DONE => self.ctx.regs.get(reg::GPU_HDP_FLUSH_REQ),
+            _ => self.ctx.regs.get(index),
+        }
+    }
+
+    fn engine_write(&mut self, index: u32, value: u32) {
+        if index == reg::SDMA0_GFX_RB_CNTL && value & sdma::RB_ENABLE == 0 {
+            self.ctx.engine = Default::default();
+        }
+        let value = match index {
+            reg::SDMA0_GFX_RB_RPTR | reg::SDMA0_GFX_RB_WPTR => value & !3,
+            _ => value,
+        };
+        self.ctx.regs.set(index, value);
+    }
+
+    fn pf_read(&mut self, index: u32) -> u32 {
+        let v = &self.vsec;
+        match index {
+            reg::RESET_NOTIFICATION => v.reset_notification,
+            reg::VM_INIT_STATUS => v.vm_init,
+            reg::FB_TOTAL_FB_INFO => self.cfg.vram_mb | (u32::from(v.consumed) << 16),
+            reg::RLC_GPU_IOV_VF_ENABLE => ((1u64 << self.enabled) - 1) as u32,
+            reg::RLC_GPU_IOV_CFG_REG1 => v.cmd,
+            reg::RLC_GPU_IOV_CFG_REG2 => u32::from(v.status),
+            reg::RLC_GPU_IOV_CFG_REG6 => v.context,
+            reg::RLC_GPU_IOV_CFG_REG9 => {
+                let fcn = self
+                    .phase
+                    .slot()
+                    .map_or(0, |s| if s == 0 { 0 } else { 0x7F + s as u32 });
+                fcn | (u32::from(self.running().is_some()) << 8)
+            }
+            reg::RLC_GPU_IOV_ACTIVE_FCN_ID => match self.phase.slot() {
+                Some(s) if s > 0 => (1 << 31) | (s as u32 - 1),
+                _ => 0,
+            },
+            reg::MC_VM_FB_SIZE_OFFSET_VF0..=0xF98F => {
+                let i = (index - reg::MC_VM_FB_SIZE_OFFSET_VF0) as usize;
+                v.windows.get(i).copied().unwrap_or(0)
+            }
+            _ => self.pf_regs.get(index),
+        }
+    }
+
+    fn pf_write(&mut self, h: &mut dyn Host, index: u32, value: u32) {
+        match index {
+            reg::RESET_NOTIFICATION => self.vsec.reset_notification &= !value,
+            reg::VM_INIT_STATUS => self.vsec.vm_init &= !value,
+            reg::MC_VM_FB_SIZE_OFFSET_VF0..=0xF98F => {
+                let i = (index - reg::MC_VM_FB_SIZE_OFFSET_VF0) as usize;
+                if i < self.cfg.vfs as usize {
+                    self.set_window(h, i, value);
+                }
+            }
+            _ => {
+                self.pf_regs.set(index, value);
+            }
+        }
+    }
+
+    /// Whose mailbox `slot` sees, and from which side.
+    fn mailbox_of(&mut self, slot: usize) -> Option<(&mut Mailbox, Side, usize)> {
+        let (vf, side) = match slot {
+            0 => (self.mailbox_index + 1, Side::Pf),
+            s => (s, Side::Vf),
+        };
+        self.funcs.get_mut(vf).map(|f| (&mut f.mailbox, side, vf))
+    }
+
+    fn mailbox_read(&mut self, slot: usize, index: u32) -> u32 {
+        if index == reg::MAILBOX_INDEX {
+            return if slot == 0 {
+                self.mailbox_index as u32
+            } else {
+                0
+            };
+        }
+        let Some((m, side, _)) = self.mailbox_of(slot) else {
+            return 0;
+        };
+        match index {
+            reg::MAILBOX_CONTROL => m.control(side),
+            reg::MAILBOX_INT_CNTL => m.int_cntl(side),
+            i if i >= reg::MAILBOX_RCV_DW0 => m.rcv(side, (i - reg::MAILBOX_RCV_DW0) as usize),
+            i if i >= reg::MAILBOX_TRN_DW0 => m.trn(side, (i - reg::MAILBOX_TRN_DW0) as usize),
+            _ => 0,
+        }
+    }
+
+    fn mailbox_write(&mut self, h: &mut dyn Host, slot: usize, index: u32, value: u32) {
+        if index == reg::MAILBOX_INDEX {
+            if slot == 0 {
+                self.mailbox_index = (value & 0xF) as usize;
+            }
+            return;
+        }
+        let Some((m, side, vf)) = self.mailbox_of(slot) else {
+            return;
+        };
+        let mut signal = Signal::default();
+        match index {
+            reg::MAILBOX_CONTROL => signal = m.set_control(side, value),
+            reg::MAILBOX_INT_CNTL => m.set_int_cntl(side, value),
+            reg::MAILBOX_TRN_DW0..=0x14CB => {
+                m.set_trn(side, (index - reg::MAILBOX_TRN_DW0) as usize, value);
+            }
+            _ => {}
+        }
+        self.mailbox_signal(h, side, vf, signal);
+    }
+
+    fn mailbox_signal(&mut self, h: &mut dyn Host, from: Side, vf: usize, s: Signal) {
+        let sender = if from == Side::Pf { 0 } else { vf };
+        if let Some(f) = self.funcs.get_mut(sender).filter(|_| s.sent) {
+            f.stats.messages += 1;
+        }
+        let data = vf as u32 - 1;
+        let (to, ack, valid) = match from {
+            Side::Pf => (
+                vf,
+                Entry::new(SRC_ACK_FROM_PF, 0),
+                Entry::new(SRC_MSG_FROM_PF, 0),
+            ),
+            Side::Vf => (
+                0,
+                Entry::new(SRC_ACK_FROM_VF, data),
+                Entry::new(SRC_MSG_FROM_VF, data),
+            ),
+        };
+        if s.ack_irq {
+            self.ih_push(h, to, ack);
+        }
+        if s.valid_irq {
+            self.ih_push(h, to, valid);
+        }
+    }
+
+    /// Function `slot` rings doorbell `index` (in dwords of BAR2).  A gated function may ring:
+    /// the newest value is kept and takes effect when it runs.
+    pub fn doorbell(&mut self, h: &mut dyn Host, slot: usize, index: u32, value: u32) {
+        self.settle(h);
+        if slot > self.enabled || (slot == 0 && self.pf_dead()) {
+            return;
+        }
+        if !self.ih_doorbell(h, slot, index, value) {
+            if self.running() == Some(slot) {
+                self.engine_doorbell(index, value);
+            } else if let Some(f) = self.funcs.get_mut(slot) {
+                if let Some(d) = f.doorbells.iter_mut().find(|d| d.0 == index) {
+                    d.1 = value;
+                } else if f.doorbells.len() < MAX_DOORBELLS {
+                    f.doorbells.push((index, value));
+                }
+                let now = h.now();
+                f.stats.wants_since.get_or_insert(now);
+            }
+        }
+        self.settle(h);
+    }
+
+    /// A doorbell reaches the function on the engine.
+    pub(crate) fn engine_doorbell(&mut self, index: u32, value: u32) {
+        let db = self.ctx.regs.get(reg::SDMA0_GFX_DOORBELL);
+        if db & reg::DOORBELL_ENABLE != 0 && db & reg::DOORBELL_OFFSET == index {
+            self.ctx.regs.set(reg::SDMA0_GFX_RB_WPTR, value & !3);
+        }
+    }
+}
