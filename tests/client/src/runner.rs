@@ -156,7 +156,7 @@ impl<T: Transport> Runner<T> {
         if done.is_empty() {
             return self.check_hang(now, noticed.fence);
         }
-        if noticed.traps == 0 {
+        if !noticed.interrupted {
             self.vf.stats.late_interrupts += 1;
         }
         let gap = nanos(now.saturating_sub(self.last_done));

@@ -18,7 +18,7 @@ pub struct Stats {
     pub traps: u64,
     /// Interrupts that came as MSI.
     pub interrupts: u64,
-    /// Completions seen in memory before their interrupt came, found by the periodic look.
+    /// Times that completions were found by the periodic look, no interrupt having come.
     pub late_interrupts: u64,
     /// Messages from the host outside a handshake.
     pub messages: u64,

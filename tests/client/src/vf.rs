@@ -47,6 +47,8 @@ pub struct Noticed {
     pub fence: u32,
     /// TRAP entries that came.
     pub traps: u32,
+    /// An interrupt woke the client; else it looked because time was up.
+    pub interrupted: bool,
 }
 
 impl<T: Transport> Vf<T> {
@@ -321,9 +323,8 @@ impl<T: Transport> Vf<T> {
     ///
     /// [`Error::Reset`] says that the host has announced a reset.
     pub fn watch(&mut self, limit: Duration) -> Result<Noticed> {
-        if self.t.wait_interrupt(limit)? {
-            self.stats.interrupts += 1;
-        }
+        let interrupted = self.t.wait_interrupt(limit)?;
+        self.stats.interrupts += u64::from(interrupted);
         let mut traps = 0;
         let mut illegal = None;
         let entries = self
@@ -342,7 +343,11 @@ impl<T: Transport> Vf<T> {
         }
         let fence = self.cell(layout::CELL_FENCE)?;
         self.read_mailbox()?;
-        Ok(Noticed { fence, traps })
+        Ok(Noticed {
+            fence,
+            traps,
+            interrupted,
+        })
     }
 
     fn read_mailbox(&mut self) -> Result<()> {
