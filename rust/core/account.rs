@@ -59,3 +59,38 @@ pub struct GpuStats {
     /// Events that had no place where they came: a late interrupt, an answer nobody waits for.
     pub stray: u64,
 }
+
+impl VfStats {
+    /// Nothing counted yet.
+    pub const NEW: Self = Self {
+        run: 0,
+        wait: 0,
+        save: 0,
+        load: 0,
+        overrun: 0,
+        full_access: 0,
+        gap_max: 0,
+        slices: 0,
+        skips: 0,
+        grants: 0,
+        timeouts: 0,
+        hangs: 0,
+        resets: 0,
+        messages: 0,
+        dropped: 0,
+    };
+}
+
+impl GpuStats {
+    /// Nothing counted yet.
+    pub const NEW: Self = Self {
+        switches: 0,
+        switch_time: 0,
+        commands: 0,
+        failures: 0,
+        lost_irqs: 0,
+        polls: 0,
+        pf_run: 0,
+        stray: 0,
+    };
+}

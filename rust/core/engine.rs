@@ -1,8 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The engine: one per GPU, the only one who decides what the GPU does next.
+//!
+//! | file | what |
+//! |---|---|
+//! | `command.rs` | the command in flight: completion, lost interrupts, watchdog, verdict |
+//! | `schedule.rs` | whose turn it is, for how long, and full access |
+//! | `message.rs` | what guests ask |
+//! | `recover.rs` | resets, scrubs, and a GPU that does not answer |
+//! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
+mod command;
+mod host;
+mod message;
+mod recover;
+mod schedule;
+
+use self::{
+    command::{
+        Doubt,
+        Flight, //
+    },
+    schedule::Slot, //
+};
 use super::{
+    access::{
+        Access,
+        Fifo,
+        Holder, //
+    },
     account::{
         GpuStats,
         VfStats, //
@@ -14,13 +40,26 @@ use super::{
         Policy,
         RangeError, //
     },
-    event::Event,
+    event::{
+        Action,
+        Cmd,
+        Event,
+        Note, //
+    },
+    switch::{
+        Context,
+        Seat, //
+    },
     types::{
         Fcn,
         Ns,
-        VfId, //
+        VfId,
+        MAX_VFS, //
     },
-    vf::VfState, //
+    vf::{
+        VfEvent,
+        VfState, //
+    },
 };
 
 /// What the engine as a whole is doing.
@@ -39,31 +78,225 @@ pub enum Phase {
     Gone,
 }
 
+/// What the engine knows of one VF.
+#[derive(Clone, Copy, Debug)]
+struct Vf {
+    state: VfState,
+    /// What its save area holds.
+    context: Context,
+    /// Its guest's driver is loaded; outlives a suspension.
+    loaded: bool,
+    /// What its guest asked and was not granted yet; it is in the queue while there is something.
+    want: Option<Access>,
+    /// The request has survived a reset already; the next one ends it.
+    retried: bool,
+    /// Its guest was told of the reset and is told of the end.
+    notified: bool,
+    /// When its reset was queued, while it is being done.
+    reset_since: Option<Ns>,
+    /// When its scrub was queued, while it is being done.
+    scrub_since: Option<Ns>,
+    /// Time it ran too long and has not repaid.
+    debt: Ns,
+    /// Since when it waits for the engine, while it could run and does not.
+    waits_since: Option<Ns>,
+    stats: VfStats,
+}
+
+impl Vf {
+    const NEW: Self = Self {
+        state: VfState::Unavailable,
+        context: Context::Clear,
+        loaded: false,
+        want: None,
+        retried: false,
+        notified: false,
+        reset_since: None,
+        scrub_since: None,
+        debt: 0,
+        waits_since: None,
+        stats: VfStats::NEW,
+    };
+
+    /// Slow work for it is queued or being done.
+    const fn working(&self) -> bool {
+        self.reset_since.is_some() || self.scrub_since.is_some()
+    }
+}
+
+/// What the engine knows of the PF.
+#[derive(Clone, Copy, Debug)]
+struct Pf {
+    /// Its clean image is saved, or is on the engine and will be saved.
+    context: Context,
+    /// Its copy engine has work.
+    work: bool,
+    /// [`Action::PfRuns`] said so.
+    told: bool,
+}
+
 /// The engine of one GPU.
 #[derive(Debug)]
 pub struct Engine {
     cfg: Config,
+    /// The latest time that was seen.
+    now: Ns,
+    phase: Phase,
+    count: u8,
+    /// The shell waits for [`Action::Stopped`].
+    stopping: bool,
+
+    seat: Seat,
+    flight: Option<Flight>,
+    /// The command that was in flight when the GPU stopped to answer.
+    undone: Option<Cmd>,
+    doubt: Doubt,
+    /// The VF whose reset must take effect before the seat is known again.
+    blocked: Option<VfId>,
+    /// Since when somebody has been running.
+    run_since: Ns,
+    /// Completion interrupts have failed: poll.
+    polling: bool,
+    /// Completion interrupts that were lost in a row.
+    lost_irqs: u8,
+    /// RESET_NOTIFICATION is read by this step already.
+    resets_read: bool,
+    /// The status was ordered to be read by the last step: what is read is about that command.
+    status_asked: bool,
+    /// Nothing is issued before the answer to the last read of RESET_NOTIFICATION.
+    hold: bool,
+    /// VFs whose own reset has not been seen in RESET_NOTIFICATION yet.
+    own_resets: u32,
+    /// Those of them whose reset was queued by the last step: what is read now is older.
+    new_resets: u32,
+    /// When RESET_NOTIFICATION is to be read at the latest, and when again if a reset is awaited.
+    housekeeping_at: Ns,
+    reset_poll_at: Ns,
+
+    slot: Slot,
+    /// The VF whose slot has ended, until it has stopped, and when it should have.
+    overrun_from: Option<(VfId, Ns)>,
+    /// The next position of the rotation: VFs, then the PF.
+    cursor: u8,
+    queue: Fifo,
+    holder: Option<Holder>,
+    /// VFs (and bit 31: the PF) that have a turn before the next full access.
+    owed: u32,
+    /// Who ran last, until the engine was parked.
+    last: Option<Fcn>,
+    /// Mean time of IDLE and SAVE, and of LOAD and RUN.
+    cost_out: Ns,
+    cost_in: Ns,
+
+    /// VFs in state active.
+    active: u32,
+    /// VFs that the host wants off the engine, and those for which it awaits [`Action::Paused`].
+    paused: u32,
+    pausing: u32,
+    /// VFs whose framebuffer is to be scrubbed.
+    dirty: u32,
+    pf: Pf,
+    vfs: [Vf; MAX_VFS],
+    stats: GpuStats,
 }
 
 impl Engine {
-    /// An engine with no VF enabled and nothing known to be on the hardware's seat.
+    /// An engine with no VF enabled and nobody on the hardware's seat.
     pub const fn new(cfg: Config) -> Self {
-        Self { cfg }
+        Self {
+            cfg,
+            now: 0,
+            phase: Phase::Off,
+            count: 0,
+            stopping: false,
+            seat: Seat::Empty,
+            flight: None,
+            undone: None,
+            doubt: Doubt::None,
+            blocked: None,
+            run_since: 0,
+            polling: false,
+            lost_irqs: 0,
+            resets_read: false,
+            status_asked: false,
+            hold: false,
+            own_resets: 0,
+            new_resets: 0,
+            housekeeping_at: 0,
+            reset_poll_at: 0,
+            slot: Slot::NONE,
+            overrun_from: None,
+            cursor: 0,
+            queue: Fifo::new(),
+            holder: None,
+            owed: 0,
+            last: None,
+            cost_out: 0,
+            cost_in: 0,
+            active: 0,
+            paused: 0,
+            pausing: 0,
+            dirty: 0,
+            pf: Pf {
+                context: Context::Clear,
+                work: false,
+                told: false,
+            },
+            vfs: [Vf::NEW; MAX_VFS],
+            stats: GpuStats::NEW,
+        }
     }
 
     /// Takes an event at the time `now` and replaces the content of `out` by what is to be done.
     ///
-    /// The actions are to be carried out in order, and what [`super::event::Action::ReadStatus`]
-    /// and [`super::event::Action::ReadResets`] read is to be fed before any other event. After
-    /// each step the timer is to be armed to [`Self::deadline`].
+    /// The actions are to be carried out in order, and what [`Action::ReadStatus`] and
+    /// [`Action::ReadResets`] read is to be fed before any other event. After each step the timer
+    /// is to be armed to [`Self::deadline`].
     pub fn step(&mut self, now: Ns, ev: Event, out: &mut Actions) {
-        let _ = (now, ev);
         out.clear();
+        self.now = self.now.max(now);
+        self.resets_read = false;
+        self.hold = false;
+        let older = self.settle_doubt(&ev);
+        self.take(ev, older, out);
+        self.check_command(out);
+        self.check_access(out);
+        self.check_work(out);
+        self.check_resets(out);
+        self.suspend_paused(out);
+        self.drive(out);
+        self.queue_scrub(out);
+        self.tell_paused(out);
+        self.tell_stopped(out);
+    }
+
+    /// Takes the event; `older` are VFs whose reset was queued after RESET_NOTIFICATION was read.
+    fn take(&mut self, ev: Event, older: u32, out: &mut Actions) {
+        match ev {
+            Event::Timer => {}
+            Event::CmdStatus { status, source } => self.status(status, source, out),
+            Event::Message { vf, words } => self.message(vf, &words, out),
+            Event::MessageAck(vf) => out.push(Action::ClearValid(vf)),
+            Event::ResetSeen { mask } => self.resets_seen(mask, older, out),
+            Event::WorkDone { work, ok } => self.work_done(work, ok, out),
+            Event::Enable { count } => self.enable(count),
+            Event::Disable => self.disable(out),
+            Event::Pause(vf) => self.pause(vf),
+            Event::Resume(vf) => self.resume(vf, out),
+            Event::ResetVf(vf) => self.host_reset(vf, out),
+            Event::PfWork(work) => self.pf.work = work,
+            Event::Gone => self.gone(out),
+        }
     }
 
     /// When [`Event::Timer`] is wanted, at the latest; `None` if no time matters.
     pub fn deadline(&self) -> Option<Ns> {
-        None
+        if self.hold {
+            return Some(self.now);
+        }
+        let slow = earlier(self.work_deadline(), self.resets_deadline());
+        let turn = earlier(self.slot_deadline(), self.access_deadline());
+        earlier(self.command_deadline(), earlier(turn, slow))
     }
 
     /// The settings.
@@ -93,34 +326,127 @@ impl Engine {
 
     /// What the engine as a whole is doing.
     pub const fn phase(&self) -> Phase {
-        Phase::Off
+        self.phase
     }
 
     /// How many VFs are enabled.
     pub const fn count(&self) -> u8 {
-        0
+        self.count
+    }
+
+    /// Who is on the engine, as far as is known, and how far.
+    pub const fn seat(&self) -> Seat {
+        self.seat
+    }
+
+    /// Whether a command is in flight.
+    pub const fn awaits_command(&self) -> bool {
+        self.flight.is_some()
     }
 
     /// The function that runs at this moment.
-    pub fn running(&self) -> Option<Fcn> {
-        None
+    pub const fn running(&self) -> Option<Fcn> {
+        self.seat.running()
     }
 
     /// Where the VF is in its life.
     pub const fn vf_state(&self, vf: VfId) -> VfState {
-        let _ = vf;
-        VfState::Unavailable
+        self.vfs[vf.index()].state
     }
 
     /// What the VF has had until `now`.
     pub fn vf_stats(&self, vf: VfId, now: Ns) -> VfStats {
-        let _ = (vf, now);
-        VfStats::default()
+        let each = &self.vfs[vf.index()];
+        let mut stats = each.stats;
+        if self.seat == Seat::Running(Fcn::Vf(vf)) {
+            let ran = now.saturating_sub(self.run_since);
+            stats.run = stats.run.saturating_add(ran);
+            if each.state == VfState::FullAccess {
+                stats.full_access = stats.full_access.saturating_add(ran);
+            }
+        }
+        if let Some(since) = each.waits_since {
+            let waits = now.saturating_sub(since);
+            stats.wait = stats.wait.saturating_add(waits);
+            stats.gap_max = stats.gap_max.max(waits);
+        }
+        stats
     }
 
     /// What the engine has done until `now`.
     pub fn gpu_stats(&self, now: Ns) -> GpuStats {
-        let _ = now;
-        GpuStats::default()
+        let mut stats = self.stats;
+        if self.seat == Seat::Running(Fcn::Pf) {
+            let ran = now.saturating_sub(self.run_since);
+            stats.pf_run = stats.pf_run.saturating_add(ran);
+        }
+        stats
+    }
+
+    /// The VFs that are enabled.
+    fn enabled(&self) -> impl Iterator<Item = VfId> {
+        VfId::all().take(usize::from(self.count))
+    }
+
+    fn vf(&mut self, vf: VfId) -> &mut Vf {
+        &mut self.vfs[vf.index()]
+    }
+
+    /// Whether the VF is on the engine or a command for it is in flight.
+    fn engages(&self, vf: VfId) -> bool {
+        let fcn = Some(Fcn::Vf(vf));
+        self.blocked == Some(vf)
+            || self.seat.fcn() == fcn
+            || self.flight.as_ref().map(|flight| flight.cmd.fcn) == fcn
+    }
+
+    /// Moves a VF through its life; an event without a place is only counted.
+    fn shift(&mut self, vf: VfId, event: VfEvent, out: &mut Actions) {
+        let now = self.now;
+        let runs = self.seat == Seat::Running(Fcn::Vf(vf));
+        let from = self.vf(vf).state;
+        let Some(to) = from.after(event) else {
+            self.stats.stray = self.stats.stray.saturating_add(1);
+            return;
+        };
+        if from == to {
+            return;
+        }
+        if runs {
+            self.book_run(Fcn::Vf(vf));
+        }
+        let each = self.vf(vf);
+        each.state = to;
+        each.debt = 0;
+        if to == VfState::Active {
+            each.waits_since = (!runs).then_some(now);
+            self.active |= vf.bit();
+        } else {
+            each.end_wait(now);
+            self.active &= !vf.bit();
+        }
+        out.push(Action::Note(Note::State { vf, from, to }));
     }
 }
+
+impl Vf {
+    /// It waits no longer: it runs, or it could not run any more.
+    fn end_wait(&mut self, now: Ns) {
+        if let Some(since) = self.waits_since.take() {
+            let waited = now.saturating_sub(since);
+            self.stats.wait = self.stats.wait.saturating_add(waited);
+            self.stats.gap_max = self.stats.gap_max.max(waited);
+        }
+    }
+}
+
+/// The earlier of two times that may not matter.
+fn earlier(a: Option<Ns>, b: Option<Ns>) -> Option<Ns> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests;

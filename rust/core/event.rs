@@ -197,6 +197,8 @@ pub enum Note {
     LostIrq,
     /// Completion interrupts do not come at all: commands are polled from now on.
     Polling,
+    /// The GPU itself does not answer: nothing is commanded until VFs have been disabled.
+    Dead,
 }
 
 /// Why a VF is reset.

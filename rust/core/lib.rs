@@ -7,6 +7,7 @@
 //! files are a module of `gim.ko` and a crate for `cargo test`, so paths inside are relative
 //! (`super::`) and only `core` is used.
 
+pub mod access;
 pub mod account;
 pub mod actions;
 pub mod config;
@@ -14,5 +15,6 @@ pub mod engine;
 pub mod event;
 pub mod mailbox;
 pub mod partition;
+pub mod switch;
 pub mod types;
 pub mod vf;

@@ -22,6 +22,9 @@ pub const MS: Ns = 1_000_000;
 pub struct VfId(u8);
 
 impl VfId {
+    /// VF 0, which every GPU with VFs has.
+    pub const FIRST: Self = Self(0);
+
     /// The VF with number `n`, or `None` if no GPU can have it.
     pub const fn new(n: u32) -> Option<Self> {
         if n < MAX_VFS as u32 {
@@ -35,6 +38,11 @@ impl VfId {
     /// All VFs that a GPU can have, in order.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..MAX_VFS as u8).map(Self)
+    }
+
+    /// The VFs whose bits are set in `mask`, in order.
+    pub fn in_mask(mask: u32) -> impl Iterator<Item = Self> {
+        Self::all().filter(move |vf| mask & vf.bit() != 0)
     }
 
     /// The number, as an index into per-VF tables.

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the host orders: enable, disable, pause, resume, reset; and the device's end.
+
+use super::super::{
+    actions::Actions,
+    event::{
+        Action,
+        ResetReason, //
+    },
+    switch::{
+        Context,
+        Seat, //
+    },
+    types::{
+        VfId,
+        MAX_VFS, //
+    },
+    vf::{
+        VfEvent,
+        VfState, //
+    },
+};
+use super::{
+    Engine,
+    Phase,
+    Slot,
+    Vf, //
+};
+
+impl Engine {
+    /// VFs `0..count` begin to exist; each is available once it has been scrubbed.
+    pub(super) fn enable(&mut self, count: u8) {
+        let idle = self.phase == Phase::Off || (self.phase == Phase::Dead && self.count == 0);
+        if !idle || !matches!(count, 1 | 2 | 4 | 8 | 16) {
+            self.stats.stray = self.stats.stray.saturating_add(1);
+            return;
+        }
+        for vf in VfId::all() {
+            let each = self.vf(vf);
+            // Work that was given up on when VFs were disabled may still be going on.
+            let (reset_since, scrub_since) = (each.reset_since, each.scrub_since);
+            *each = Vf {
+                reset_since,
+                scrub_since,
+                ..Vf::NEW
+            };
+        }
+        self.phase = Phase::On;
+        self.count = count;
+        self.dirty = u32::MAX >> (32 - u32::from(count));
+        (self.active, self.paused, self.pausing) = (0, 0, 0);
+        (self.own_resets, self.new_resets) = (0, 0);
+        self.polling = false;
+        self.lost_irqs = 0;
+        self.cursor = 0;
+        self.housekeeping_at = self.now.saturating_add(self.cfg.housekeeping());
+        if self.seat == Seat::Unknown {
+            // Whoever was on it does not exist any more; the PF's image may have suffered.
+            self.seat = Seat::Empty;
+            self.pf.context = Context::Clear;
+            self.await_undone();
+        }
+    }
+
+    /// VFs cease to exist: whoever runs is parked, then the shell is told.
+    pub(super) fn disable(&mut self, out: &mut Actions) {
+        self.stopping = true;
+        if matches!(self.phase, Phase::On | Phase::Dead | Phase::Off) {
+            self.phase = Phase::Stopping;
+        }
+        self.drop_vfs(out);
+    }
+
+    /// The device has left the bus.
+    pub(super) fn gone(&mut self, out: &mut Actions) {
+        self.phase = Phase::Gone;
+        self.lose_seat(out);
+        self.drop_vfs(out);
+    }
+
+    /// Nothing is known of the seat any more, and nothing is waited for.
+    pub(super) fn lose_seat(&mut self, out: &mut Actions) {
+        if let Some(fcn) = self.seat.running() {
+            self.end_run(fcn);
+        }
+        self.tell_pf(false, out);
+        self.seat = Seat::Unknown;
+        if let Some(flight) = self.flight.take() {
+            self.undone = Some(flight.cmd);
+        }
+        self.blocked = None;
+        self.own_resets = 0;
+    }
+
+    /// No VF takes part in anything any more.
+    fn drop_vfs(&mut self, out: &mut Actions) {
+        self.holder = None;
+        self.owed = 0;
+        self.queue.clear();
+        self.dirty = 0;
+        self.slot = Slot::NONE;
+        self.overrun_from = None;
+        for vf in VfId::all().take(usize::from(self.count).min(MAX_VFS)) {
+            let each = self.vf(vf);
+            each.want = None;
+            each.notified = false;
+            each.loaded = false;
+            self.shift(vf, VfEvent::Disable, out);
+        }
+    }
+
+    /// Says [`Action::Stopped`] once nothing runs and nothing is queued.
+    pub(super) fn tell_stopped(&mut self, out: &mut Actions) {
+        let off = !matches!(self.seat, Seat::Running(_) | Seat::Idled(_));
+        if !self.stopping
+            || !off
+            || self.flight.is_some()
+            || self.blocked.is_some()
+            || self.awaits_work()
+        {
+            return;
+        }
+        self.stopping = false;
+        self.count = 0;
+        self.own_resets = 0;
+        if self.phase == Phase::Stopping {
+            self.phase = Phase::Off;
+        }
+        out.push(Action::Stopped);
+    }
+
+    /// The host takes a VF off the engine; full access and resets are finished first.
+    pub(super) fn pause(&mut self, vf: VfId) {
+        self.paused |= vf.bit();
+        self.pausing |= vf.bit();
+    }
+
+    /// The host gives a VF back.
+    pub(super) fn resume(&mut self, vf: VfId, out: &mut Actions) {
+        self.paused &= !vf.bit();
+        self.pausing &= !vf.bit();
+        let each = self.vf(vf);
+        if each.state == VfState::Suspended {
+            let event = match each.loaded {
+                true => VfEvent::ResumeActive,
+                false => VfEvent::ResumeAvailable,
+            };
+            self.shift(vf, event, out);
+        }
+    }
+
+    /// Suspends VFs that are to be paused, as soon as they can be.
+    pub(super) fn suspend_paused(&mut self, out: &mut Actions) {
+        if self.paused == 0 {
+            return;
+        }
+        for vf in VfId::in_mask(self.paused) {
+            if matches!(self.vf(vf).state, VfState::Available | VfState::Active) {
+                self.shift(vf, VfEvent::Suspend, out);
+            }
+        }
+    }
+
+    /// Says [`Action::Paused`] for VFs that are off the engine, or will never be on it.
+    pub(super) fn tell_paused(&mut self, out: &mut Actions) {
+        if self.pausing == 0 {
+            return;
+        }
+        for vf in VfId::in_mask(self.pausing) {
+            let over = match self.vf(vf).state {
+                VfState::Suspended => !self.engages(vf),
+                VfState::Unavailable => vf.raw() >= self.count || self.phase != Phase::On,
+                VfState::Quarantined => true,
+                _ => false,
+            };
+            if over {
+                self.pausing &= !vf.bit();
+                out.push(Action::Paused(vf));
+            }
+        }
+    }
+
+    /// The host orders a reset; one that is going on, or a VF that nobody has used, is enough.
+    pub(super) fn host_reset(&mut self, vf: VfId, out: &mut Actions) {
+        let state = self.vf(vf).state;
+        if !matches!(
+            state,
+            VfState::Unavailable | VfState::Resetting | VfState::Quarantined
+        ) {
+            self.reset(vf, ResetReason::HostRequest, out);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whose turn it is, for how long, and who gets the GPU alone.
+//!
+//! A slot begins with the decision, starts to count when its function runs (or, for an absent VF,
+//! when the engine is parked) and ends when its time is due. What a VF runs beyond that is its
+//! debt: its next slices are shortened, to not less than half, and turns are skipped for debts
+//! above a slice. A VF that is alone is not switched, and what it then runs is nobody's loss.
+
+use super::super::{
+    access::{
+        Access,
+        Holder, //
+    },
+    actions::Actions,
+    config::Mode,
+    event::Action,
+    mailbox::HostMessage,
+    switch::{
+        next,
+        Context,
+        Goal,
+        Next, //
+    },
+    types::{
+        Fcn,
+        Ns,
+        VfId,
+        MS, //
+    },
+    vf::{
+        VfEvent,
+        VfState, //
+    },
+};
+use super::{
+    Engine,
+    Phase, //
+};
+
+/// Most time that a VF can owe.
+const DEBT_MAX: Ns = 200 * MS;
+
+/// A VF that waited this long has its turn, whatever it owes.
+const SKIP_WAIT_MAX: Ns = 200 * MS;
+
+/// What a full access leaves for the switches and the reset that may follow it.
+const FULL_ACCESS_MARGIN: Ns = 30 * MS;
+
+/// The bound of a full access while others wait for one: 16 of them within 11 s, because a guest
+/// waits 12 s for its answer (gpu-iov-hardware.md, 4.3).
+const FULL_ACCESS_QUEUED: Ns = 11_000 * MS / 16;
+
+/// The PF's bit in masks of functions.
+const PF_BIT: u32 = 1 << 31;
+
+/// Who has the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nobody: the engine is parked.
+    Nobody,
+    /// The PF, to make its clean image.
+    Boot,
+    /// The PF, for its copy engine.
+    Pf,
+    /// A VF.
+    Vf(VfId),
+    /// A VF that does not use its slot; nobody else does either.
+    Absent(VfId),
+    /// A VF with full access.
+    Full(VfId),
+}
+
+/// The slot that is being served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    pub(super) turn: Turn,
+    /// When it was decided.
+    pub(super) decided: Ns,
+    /// Its time runs.
+    started: bool,
+    /// Somebody else wants the engine.
+    contended: bool,
+    /// How long it lasts.
+    budget: Ns,
+    /// Once it has started: when it ends, or when it was first wanted by others after that.
+    due: Ns,
+}
+
+impl Slot {
+    pub(super) const NONE: Self = Self::new(Turn::Nobody, 0, 0);
+
+    const fn new(turn: Turn, decided: Ns, budget: Ns) -> Self {
+        Self {
+            turn,
+            decided,
+            started: false,
+            contended: false,
+            budget,
+            due: Ns::MAX,
+        }
+    }
+}
+
+impl Engine {
+    /// Decides whose turn it is and takes the next step on the way there.
+    pub(super) fn drive(&mut self, out: &mut Actions) {
+        if matches!(self.phase, Phase::Dead | Phase::Gone) {
+            return;
+        }
+        self.decide(out);
+        let waits = self.flight.is_some() || self.blocked.is_some();
+        if waits || self.hold || self.status_asked {
+            return;
+        }
+        let (goal, context) = match self.slot.turn {
+            Turn::Nobody | Turn::Absent(_) => (Goal::Park, Context::Kept),
+            Turn::Boot | Turn::Pf => (Goal::Run(Fcn::Pf), self.pf.context),
+            Turn::Vf(vf) | Turn::Full(vf) => (Goal::Run(Fcn::Vf(vf)), self.vf(vf).context),
+        };
+        match next(self.seat, goal, context) {
+            Next::Issue(cmd) => self.issue(cmd, out),
+            Next::Reached => match goal {
+                Goal::Run(fcn) => self.slot_runs(fcn, out),
+                Goal::Park => self.parked(),
+            },
+            // Only while VFs are being disabled: otherwise an unknown seat is a blocked or a dead
+            // one.
+            Next::Stuck => {}
+        }
+    }
+
+    /// Ends the slot if its time has come, and gives the engine to whoever is next.
+    fn decide(&mut self, out: &mut Actions) {
+        self.owed &= self.active | if self.pf.work { PF_BIT } else { 0 };
+        self.see_contention();
+        if !self.slot_over() {
+            return;
+        }
+        let turn = self.pick();
+        if turn == Turn::Nobody && self.slot.turn == Turn::Nobody {
+            return;
+        }
+        self.slot_ends();
+        let budget = match turn {
+            Turn::Vf(vf) => self.budget(vf),
+            Turn::Absent(vf) => self.cfg.slice(vf),
+            _ => self.cfg.pf_slice(),
+        };
+        self.slot = Slot::new(turn, self.now, budget);
+        self.see_contention();
+        if let Turn::Full(vf) = turn {
+            self.grant(vf, out);
+        }
+    }
+
+    /// Others want the engine from now on, or no longer.
+    fn see_contention(&mut self) {
+        let waiting = self.grantable().is_some();
+        let contended = match self.slot.turn {
+            Turn::Vf(vf) => {
+                let others = self.active & !vf.bit() != 0;
+                let slots = self.cfg.mode() == Mode::Strict && self.count > 1;
+                if !others && !slots {
+                    self.vf(vf).debt = 0;
+                }
+                others || slots || self.pf.work || waiting
+            }
+            Turn::Pf => self.active != 0 || waiting,
+            _ => true,
+        };
+        if contended && !self.slot.contended && self.slot.started {
+            // What it ran while it was alone is nobody's loss.
+            self.slot.due = self.slot.due.max(self.now);
+        }
+        self.slot.contended = contended;
+    }
+
+    fn slot_over(&self) -> bool {
+        let slot = &self.slot;
+        let late = slot.started && slot.contended && self.now >= slot.due;
+        match (self.phase, slot.turn) {
+            (Phase::Stopping, _) | (_, Turn::Nobody) => true,
+            (_, Turn::Boot) => self.pf.context == Context::Kept,
+            (_, Turn::Pf) => late || !self.pf.work,
+            (_, Turn::Vf(vf)) => late || self.active & vf.bit() == 0,
+            (_, Turn::Absent(_)) => late || self.active == 0 || self.cfg.mode() != Mode::Strict,
+            (_, Turn::Full(vf)) => self.holder.map(|holder| holder.vf) != Some(vf),
+        }
+    }
+
+    /// Who is next. Moves the rotation on.
+    fn pick(&mut self) -> Turn {
+        let pf = if self.pf.work { Turn::Pf } else { Turn::Nobody };
+        match self.phase {
+            Phase::On => {}
+            Phase::Off => return pf,
+            Phase::Stopping | Phase::Dead | Phase::Gone => return Turn::Nobody,
+        }
+        if self.pf.context == Context::Clear {
+            return Turn::Boot;
+        }
+        if let Some(vf) = self.grantable() {
+            return Turn::Full(vf);
+        }
+        if self.active == 0 {
+            return pf;
+        }
+        // In the first round those with much debt are skipped, in the second nobody is.
+        self.rotate(true)
+            .or_else(|| self.rotate(false))
+            .unwrap_or(pf)
+    }
+
+    /// The next position that is somebody's turn: VFs in order, then the PF.
+    fn rotate(&mut self, skipping: bool) -> Option<Turn> {
+        let positions = self.count.saturating_add(1);
+        for _ in 0..positions {
+            let at = if self.cursor < positions {
+                self.cursor
+            } else {
+                0
+            };
+            self.cursor = at.saturating_add(1);
+            let Some(vf) = VfId::new(u32::from(at)).filter(|_| at < self.count) else {
+                if self.pf.work {
+                    return Some(Turn::Pf);
+                }
+                continue;
+            };
+            if self.active & vf.bit() != 0 {
+                if !(skipping && self.skip(vf)) {
+                    return Some(Turn::Vf(vf));
+                }
+            } else if self.cfg.mode() == Mode::Strict {
+                return Some(Turn::Absent(vf));
+            }
+        }
+        None
+    }
+
+    /// Whether the VF's turn passes to repay a debt of more than a slice. Not if it has waited long,
+    /// and not if full access waits for it.
+    fn skip(&mut self, vf: VfId) -> bool {
+        let (now, slice) = (self.now, self.cfg.slice(vf));
+        let others = self.active & !vf.bit() != 0;
+        let owed = self.owed & vf.bit() != 0;
+        let each = self.vf(vf);
+        let since = each.waits_since.unwrap_or(now);
+        let waited = now.saturating_sub(since);
+        if !others || owed || each.debt < slice || waited >= SKIP_WAIT_MAX {
+            return false;
+        }
+        each.debt -= slice;
+        each.stats.skips = each.stats.skips.saturating_add(1);
+        true
+    }
+
+    /// The length of the VF's next slice; part of its debt is repaid by it.
+    fn budget(&mut self, vf: VfId) -> Ns {
+        let slice = self.cfg.slice(vf);
+        let each = self.vf(vf);
+        let pay = each.debt.min(slice / 2);
+        each.debt -= pay;
+        slice - pay
+    }
+
+    /// The function runs and its time counts, if it is its turn and not counting yet.
+    pub(super) fn slot_runs(&mut self, fcn: Fcn, out: &mut Actions) {
+        match (self.slot.turn, fcn) {
+            (Turn::Vf(vf), Fcn::Vf(f)) if vf == f && !self.slot.started => {
+                self.owed &= !vf.bit();
+                self.start_slot(self.slot.budget);
+                let stats = &mut self.vf(vf).stats;
+                stats.slices = stats.slices.saturating_add(1);
+            }
+            (Turn::Pf, Fcn::Pf) if !self.slot.started => {
+                self.owed &= !PF_BIT;
+                self.start_slot(self.slot.budget);
+            }
+            (Turn::Full(vf), Fcn::Vf(f)) if vf == f => self.ready(vf, out),
+            _ => {}
+        }
+    }
+
+    /// Nobody runs; the slot of an absent VF lasts as long as if it had been switched to.
+    fn parked(&mut self) {
+        self.last = None;
+        if matches!(self.slot.turn, Turn::Absent(_)) && !self.slot.started {
+            let cost = self.cost_in.saturating_add(self.cost_out);
+            self.start_slot(self.slot.budget.saturating_add(cost));
+        }
+    }
+
+    fn start_slot(&mut self, lasts: Ns) {
+        self.slot.started = true;
+        self.slot.due = self.now.saturating_add(lasts);
+    }
+
+    /// Remembers until when the VF whose slot ends should have run.
+    fn slot_ends(&mut self) {
+        self.overrun_from = match self.slot.turn {
+            Turn::Vf(vf) if self.slot.started && self.slot.contended => Some((vf, self.slot.due)),
+            _ => None,
+        };
+    }
+
+    /// The function has stopped: what it ran beyond its slot is its debt.
+    pub(super) fn charge_overrun(&mut self, fcn: Fcn) {
+        let now = self.now;
+        let Some((vf, due)) = self.overrun_from.take() else {
+            return;
+        };
+        if fcn == Fcn::Vf(vf) && self.active & vf.bit() != 0 {
+            let over = now.saturating_sub(due);
+            let each = self.vf(vf);
+            each.stats.overrun = each.stats.overrun.saturating_add(over);
+            each.debt = each.debt.saturating_add(over).min(DEBT_MAX);
+        }
+    }
+
+    /// When the slot is due.
+    pub(super) fn slot_deadline(&self) -> Option<Ns> {
+        let counts = self.slot.started && self.slot.contended;
+        let free = self.flight.is_none() && self.blocked.is_none();
+        (counts && free).then_some(self.slot.due)
+    }
+
+    /// The VF that full access can be granted to now.
+    fn grantable(&self) -> Option<VfId> {
+        if self.queue.is_empty()
+            || self.holder.is_some()
+            || self.owed != 0
+            || self.phase != Phase::On
+        {
+            return None;
+        }
+        let ready = |vf: &&VfId| {
+            let each = &self.vfs[vf.index()];
+            match each.state {
+                VfState::Available => each.want.is_some(),
+                VfState::Active => each.want == Some(Access::Fini),
+                _ => false,
+            }
+        };
+        self.queue.as_slice().iter().find(ready).copied()
+    }
+
+    fn grant(&mut self, vf: VfId, out: &mut Actions) {
+        self.queue.remove(vf);
+        let Some(kind) = self.vf(vf).want.take() else {
+            return;
+        };
+        self.holder = Some(Holder {
+            vf,
+            kind,
+            ready: None,
+        });
+        self.shift(vf, VfEvent::Grant, out);
+        // A guest that was reset meanwhile has to be scrubbed first.
+        self.read_resets(out);
+        self.hold = true;
+    }
+
+    /// The VF has the GPU alone and is told so, once.
+    fn ready(&mut self, vf: VfId, out: &mut Actions) {
+        let now = self.now;
+        let Some(holder) = self.holder.as_mut().filter(|h| h.ready.is_none()) else {
+            return;
+        };
+        holder.ready = Some(now);
+        let each = self.vf(vf);
+        each.retried = false;
+        each.stats.grants = each.stats.grants.saturating_add(1);
+        self.send_ready(vf, out);
+    }
+
+    /// Sends READY_TO_ACCESS_GPU.
+    pub(super) fn send_ready(&mut self, vf: VfId, out: &mut Actions) {
+        out.push(Action::Send {
+            vf,
+            words: HostMessage::Ready.words(),
+            valid: true,
+        });
+    }
+
+    /// Ends full access; every other function that runs has a turn before the next one.
+    pub(super) fn end_access(&mut self) {
+        if self.holder.take().is_some() {
+            let pf = if self.pf.work { PF_BIT } else { 0 };
+            self.owed = self.active | pf;
+        }
+    }
+
+    /// How long the holder may have the GPU alone.
+    fn access_bound(&self, vf: VfId) -> Ns {
+        let others = self.active & !vf.bit();
+        if others == 0 {
+            return match self.queue.is_empty() {
+                true => self.cfg.full_access_alone(),
+                false => self.cfg.full_access_alone().min(FULL_ACCESS_QUEUED),
+            };
+        }
+        let cost = self.cost_in.saturating_add(self.cost_out);
+        let slots = match self.cfg.mode() {
+            Mode::WorkConserving => others,
+            Mode::Strict => u32::MAX,
+        };
+        let mut round = FULL_ACCESS_MARGIN;
+        for each in self.enabled().filter(|each| slots & each.bit() != 0) {
+            round = round.saturating_add(self.cfg.slice(each).saturating_add(cost));
+        }
+        let shared = self.cfg.full_access_shared();
+        let left = self.cfg.gap_target().saturating_sub(round);
+        left.max(shared / 4).min(shared)
+    }
+
+    /// When the holder's time is over.
+    pub(super) fn access_deadline(&self) -> Option<Ns> {
+        let holder = self.holder.as_ref()?;
+        let ready = holder.ready?;
+        Some(ready.saturating_add(self.access_bound(holder.vf)))
+    }
+}

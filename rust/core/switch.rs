@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The hardware's seat and the way to a goal.
+//!
+//! One function at a time sits on the engine. Commands move it on and off; each is legal from few
+//! seats only, and the hardware is not asked to judge. From where the seat is and where it shall
+//! be, [`next`] tells the one command that comes next.
+//!
+//! ```text
+//!            LOAD f              RUN f
+//!   Empty ----------> Loaded f --------> Running f
+//!     |  ^                                  ^   |
+//!     |  |  INIT f              RUN f       |   | IDLE f
+//!     +--|----------> Fresh f --------------+   v
+//!        +--------------------------------- Idled f
+//!                       SAVE f
+//! ```
+//!
+//! `Loaded` and `Fresh` have not run: LOAD and INIT of another function may replace them.
+
+use super::{
+    event::{
+        Cmd,
+        CmdKind, //
+    },
+    types::Fcn, //
+};
+
+/// Who is on the engine, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// Nobody.
+    Empty,
+    /// Its saved state has been read back.
+    Loaded(Fcn),
+    /// It has been given fresh state.
+    Fresh(Fcn),
+    /// It runs.
+    Running(Fcn),
+    /// It has been stopped; its state is still on the engine.
+    Idled(Fcn),
+    /// A command failed: only a reset makes it known again.
+    Unknown,
+}
+
+impl Seat {
+    /// The function on the seat.
+    pub const fn fcn(self) -> Option<Fcn> {
+        match self {
+            Self::Loaded(f) | Self::Fresh(f) | Self::Running(f) | Self::Idled(f) => Some(f),
+            Self::Empty | Self::Unknown => None,
+        }
+    }
+
+    /// The function that runs.
+    pub const fn running(self) -> Option<Fcn> {
+        match self {
+            Self::Running(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    /// The seat once `cmd` has completed, or `None` if the command is not legal from here.
+    pub fn after(self, cmd: Cmd) -> Option<Self> {
+        let f = cmd.fcn;
+        match (cmd.kind, self) {
+            (CmdKind::Idle, Self::Running(g)) if f == g => Some(Self::Idled(f)),
+            (CmdKind::Save, Self::Idled(g)) if f == g => Some(Self::Empty),
+            (CmdKind::Load, Self::Empty | Self::Loaded(_) | Self::Fresh(_)) => {
+                Some(Self::Loaded(f))
+            }
+            (CmdKind::Init, Self::Empty | Self::Loaded(_) | Self::Fresh(_)) => Some(Self::Fresh(f)),
+            (CmdKind::Run, Self::Loaded(g) | Self::Fresh(g)) if f == g => Some(Self::Running(f)),
+            _ => None,
+        }
+    }
+}
+
+/// What a function's save area holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// Nothing of use: the function has to be initialised.
+    Clear,
+    /// Its state, or its state is on the engine and will be saved.
+    Kept,
+}
+
+/// Where the seat shall be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// This function runs, with a context as the save area has it.
+    Run(Fcn),
+    /// Nobody runs, and whoever ran is saved.
+    Park,
+}
+
+/// The way on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The goal is reached.
+    Reached,
+    /// This command comes next.
+    Issue(Cmd),
+    /// There is no way from an unknown seat.
+    Stuck,
+}
+
+/// The next command from `seat` to `goal`; `context` is that of the function that shall run.
+///
+/// A function that runs with a context that has been dropped meanwhile is taken off and comes back
+/// by INIT.
+pub fn next(seat: Seat, goal: Goal, context: Context) -> Next {
+    let issue = |kind, fcn| Next::Issue(Cmd { kind, fcn });
+    let enter = match context {
+        Context::Clear => CmdKind::Init,
+        Context::Kept => CmdKind::Load,
+    };
+    match (seat, goal) {
+        (Seat::Unknown, _) => Next::Stuck,
+        (Seat::Idled(f), _) => issue(CmdKind::Save, f),
+        (Seat::Running(f), Goal::Run(g)) if f == g && context == Context::Kept => Next::Reached,
+        (Seat::Running(f), _) => issue(CmdKind::Idle, f),
+        (Seat::Loaded(f), Goal::Run(g)) if f == g && context == Context::Kept => {
+            issue(CmdKind::Run, g)
+        }
+        (Seat::Fresh(f), Goal::Run(g)) if f == g => issue(CmdKind::Run, g),
+        (Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_), Goal::Run(g)) => issue(enter, g),
+        (Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_), Goal::Park) => Next::Reached,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::VfId;
+    use super::*;
+    use std::vec::Vec;
+
+    fn fcns() -> Vec<Fcn> {
+        let vf = |n| Fcn::Vf(VfId::new(n).unwrap());
+        std::vec![Fcn::Pf, vf(0), vf(1), vf(15)]
+    }
+
+    fn seats() -> Vec<Seat> {
+        let mut all = std::vec![Seat::Empty, Seat::Unknown];
+        for f in fcns() {
+            all.extend([
+                Seat::Loaded(f),
+                Seat::Fresh(f),
+                Seat::Running(f),
+                Seat::Idled(f),
+            ]);
+        }
+        all
+    }
+
+    const KINDS: [CmdKind; 5] = [
+        CmdKind::Idle,
+        CmdKind::Save,
+        CmdKind::Load,
+        CmdKind::Run,
+        CmdKind::Init,
+    ];
+
+    /// The legal seats of each command, as the hardware's order is given.
+    #[test]
+    fn every_command_from_every_seat() {
+        for seat in seats() {
+            for f in fcns() {
+                for kind in KINDS {
+                    let free = matches!(seat, Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_));
+                    let want = match kind {
+                        CmdKind::Idle => (seat == Seat::Running(f)).then_some(Seat::Idled(f)),
+                        CmdKind::Save => (seat == Seat::Idled(f)).then_some(Seat::Empty),
+                        CmdKind::Load => free.then_some(Seat::Loaded(f)),
+                        CmdKind::Init => free.then_some(Seat::Fresh(f)),
+                        CmdKind::Run => (seat == Seat::Loaded(f) || seat == Seat::Fresh(f))
+                            .then_some(Seat::Running(f)),
+                    };
+                    assert_eq!(seat.after(Cmd { kind, fcn: f }), want, "{kind:?} {seat:?}");
+                }
+            }
+        }
+    }
+
+    /// From everywhere to everywhere by legal commands, and never more than five.
+    #[test]
+    fn every_goal_is_reached_from_every_seat() {
+        for start in seats() {
+            for ctx in [Context::Clear, Context::Kept] {
+                let goals = fcns().into_iter().map(Goal::Run).chain([Goal::Park]);
+                for goal in goals {
+                    let (mut seat, mut context, mut steps) = (start, ctx, 0);
+                    loop {
+                        match next(seat, goal, context) {
+                            Next::Stuck => {
+                                assert_eq!(seat, Seat::Unknown);
+                                break;
+                            }
+                            Next::Reached => {
+                                match goal {
+                                    Goal::Run(f) => assert_eq!(seat, Seat::Running(f)),
+                                    Goal::Park => assert!(seat.running().is_none()),
+                                }
+                                break;
+                            }
+                            Next::Issue(cmd) => {
+                                // The engine keeps a context once a fresh function runs.
+                                if seat == Seat::Fresh(cmd.fcn) && cmd.kind == CmdKind::Run {
+                                    context = Context::Kept;
+                                }
+                                seat = seat.after(cmd).expect("legal");
+                                steps += 1;
+                                assert!(steps <= 5, "{start:?} {goal:?}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_dropped_context_is_not_run_on() {
+        let f = fcns()[1];
+        for seat in [Seat::Running(f), Seat::Loaded(f)] {
+            assert_ne!(next(seat, Goal::Run(f), Context::Clear), Next::Reached);
+            let run = Next::Issue(Cmd {
+                kind: CmdKind::Run,
+                fcn: f,
+            });
+            assert_ne!(next(seat, Goal::Run(f), Context::Clear), run);
+        }
+    }
+
+    #[test]
+    fn a_plain_switch_is_four_commands() {
+        let (f, g) = (fcns()[1], fcns()[2]);
+        let mut seat = Seat::Running(f);
+        let mut kinds = Vec::new();
+        while let Next::Issue(cmd) = next(seat, Goal::Run(g), Context::Kept) {
+            kinds.push((cmd.kind, cmd.fcn));
+            seat = seat.after(cmd).unwrap();
+        }
+        assert_eq!(
+            kinds,
+            [
+                (CmdKind::Idle, f),
+                (CmdKind::Save, f),
+                (CmdKind::Load, g),
+                (CmdKind::Run, g)
+            ]
+        );
+    }
+}

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The judge: what must hold after every step, whoever the guests are.
+
+use gim_core::{
+    engine::{Engine, Phase},
+    event::{Action, Event, Note, Work},
+    mailbox::{GuestMessage, HostMessage},
+    switch::Seat,
+    types::{Fcn, Ns, VfId, MAX_VFS, MS},
+    vf::VfState,
+};
+
+use crate::{gpu::Gpu, world::Verdict};
+
+/// What the judge knows of one VF.
+#[derive(Clone, Copy, Debug, Default)]
+struct Vf {
+    /// Its framebuffer may hold what another tenant left, since then.
+    dirty_since: Option<Ns>,
+    /// When the scrub that is going on began.
+    scrub: Option<Ns>,
+    /// A reset is going on.
+    reset: bool,
+    /// Its oldest request that was neither answered nor refused.
+    asked: Option<Ns>,
+    /// Its last request.
+    message: Option<GuestMessage>,
+    /// Since when it could run and has not.
+    waits: Option<Ns>,
+    /// A pause was ordered and not confirmed.
+    pausing: Option<Ns>,
+    paused: bool,
+}
+
+/// The judge.
+#[derive(Clone, Debug)]
+pub struct Referee {
+    count: usize,
+    vfs: [Vf; MAX_VFS],
+    /// The longest that a VF that could run has waited.
+    pub gap_max: Ns,
+    /// The longest that a request went unanswered.
+    pub answer_max: Ns,
+    /// Bound of the first.
+    pub gap_bound: Ns,
+    /// Bound of the second, and of pauses.
+    pub answer_bound: Ns,
+    /// Requests, and how many of them were answered.
+    pub asked: u64,
+    /// Answers.
+    pub answered: u64,
+    /// World switches.
+    pub switches: u64,
+    disabling: Option<Ns>,
+    pf_runs: bool,
+}
+
+impl Default for Referee {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            vfs: [Vf::default(); MAX_VFS],
+            gap_max: 0,
+            answer_max: 0,
+            gap_bound: Ns::MAX,
+            answer_bound: Ns::MAX,
+            asked: 0,
+            answered: 0,
+            switches: 0,
+            disabling: None,
+            pf_runs: false,
+        }
+    }
+}
+
+fn no(what: impl Into<String>) -> Verdict {
+    Err(what.into())
+}
+
+impl Referee {
+    /// VFs begin to exist; nobody knows what is in their framebuffers.
+    pub fn enabled(&mut self, count: usize) {
+        self.count = count;
+        self.vfs = [Vf {
+            dirty_since: Some(0),
+            ..Vf::default()
+        }; MAX_VFS];
+    }
+
+    /// VFs are to be disabled.
+    pub fn disabling(&mut self, now: Ns) {
+        self.disabling = Some(now);
+    }
+
+    /// VFs are disabled.
+    pub fn disabled(&mut self) {
+        self.disabling = None;
+        self.count = 0;
+        self.vfs = [Vf::default(); MAX_VFS];
+    }
+
+    /// A VF was reset: its tenant may be another one now.
+    pub fn flr(&mut self, now: Ns, vf: VfId) {
+        self.vfs[vf.index()].dirty_since = Some(now);
+    }
+
+    /// An event is about to be fed.
+    pub fn before(&mut self, now: Ns, event: &Event) {
+        match *event {
+            Event::Message { vf, words } => {
+                let each = &mut self.vfs[vf.index()];
+                let message = GuestMessage::parse(&words);
+                let asks = matches!(
+                    message,
+                    Some(GuestMessage::ReqInit | GuestMessage::ReqFini | GuestMessage::ReqReset)
+                );
+                if asks {
+                    each.message = message;
+                    each.asked = each.asked.or(Some(now));
+                    self.asked += 1;
+                }
+            }
+            Event::WorkDone { work, ok } => match work {
+                Work::Reset(vf) => self.vfs[vf.index()].reset = false,
+                Work::Scrub(vf) => {
+                    let each = &mut self.vfs[vf.index()];
+                    let began = each.scrub.take();
+                    let clean = began.is_some_and(|at| each.dirty_since.is_none_or(|d| d < at));
+                    if ok && clean {
+                        each.dirty_since = None;
+                    }
+                }
+            },
+            Event::Pause(vf) => {
+                let each = &mut self.vfs[vf.index()];
+                each.pausing = each.pausing.or(Some(now));
+                each.paused = true;
+            }
+            Event::Resume(vf) => {
+                let each = &mut self.vfs[vf.index()];
+                each.pausing = None;
+                if each.paused {
+                    each.paused = false;
+                    // How long it waited until here was the operator's business.
+                    each.asked = each.asked.map(|_| now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An action is about to be carried out.
+    pub fn action(&mut self, now: Ns, action: &Action, engine: &Engine, gpu: &mut Gpu) -> Verdict {
+        match *action {
+            Action::Command(cmd) if gpu.busy(now) => {
+                no(format!("{cmd:?} while a command is in flight"))
+            }
+            Action::Command(_) if matches!(engine.phase(), Phase::Dead | Phase::Gone) => {
+                no("a command for a GPU that does not answer")
+            }
+            Action::Send { vf, words, .. } => self.sent(now, vf, &words, gpu),
+            Action::Queue(work) => self.queued(now, work),
+            Action::PfRuns(runs) => self.pf(runs, gpu),
+            Action::Stopped => self.stopped(gpu),
+            Action::Paused(vf) => self.paused(vf, engine, gpu),
+            Action::Note(note) => {
+                self.note(now, note);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sent(&mut self, now: Ns, vf: VfId, words: &[u32; 4], gpu: &mut Gpu) -> Verdict {
+        let each = &mut self.vfs[vf.index()];
+        if HostMessage::parse(words) != Some(HostMessage::Ready) {
+            return Ok(());
+        }
+        let Some(asked) = each.asked.take() else {
+            return no(format!("READY for {vf:?}, which did not ask"));
+        };
+        self.answered += 1;
+        self.answer_max = self.answer_max.max(now - asked);
+        // What the guest did to itself since the last look is not the driver's fault.
+        let excused = gpu.unread_resets() & vf.bit() != 0;
+        gpu.busy(now);
+        if gpu.seat() != Seat::Running(Fcn::Vf(vf)) && !excused {
+            return no(format!(
+                "READY for {vf:?}, but the seat is {:?}",
+                gpu.seat()
+            ));
+        }
+        if each.dirty_since.is_some() && !excused {
+            return no(format!(
+                "{vf:?} is granted a framebuffer that was not scrubbed"
+            ));
+        }
+        let init = each.message == Some(GuestMessage::ReqInit);
+        if init && !gpu.was_initialised(vf) && !excused {
+            return no(format!("{vf:?} is to initialise with old state"));
+        }
+        Ok(())
+    }
+
+    fn queued(&mut self, now: Ns, work: Work) -> Verdict {
+        let (Work::Reset(vf) | Work::Scrub(vf)) = work;
+        let each = &mut self.vfs[vf.index()];
+        if each.reset || each.scrub.is_some() {
+            return no(format!("{work:?} while work for it is going on"));
+        }
+        match work {
+            Work::Reset(_) => each.reset = true,
+            Work::Scrub(_) => each.scrub = Some(now),
+        }
+        Ok(())
+    }
+
+    fn pf(&mut self, runs: bool, gpu: &Gpu) -> Verdict {
+        if runs == self.pf_runs {
+            return no("PfRuns says what was said before");
+        }
+        self.pf_runs = runs;
+        if runs && gpu.seat() != Seat::Running(Fcn::Pf) {
+            return no("PfRuns, but the PF does not run");
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self, gpu: &Gpu) -> Verdict {
+        if self.disabling.take().is_none() {
+            return no("Stopped without Disable");
+        }
+        if self
+            .vfs
+            .iter()
+            .any(|each| each.reset || each.scrub.is_some())
+            && !gpu.gone
+        {
+            return no("Stopped while work is going on");
+        }
+        Ok(())
+    }
+
+    fn paused(&mut self, vf: VfId, engine: &Engine, gpu: &mut Gpu) -> Verdict {
+        let each = &mut self.vfs[vf.index()];
+        if each.pausing.take().is_none() {
+            return no(format!("{vf:?} is paused, but nobody asked"));
+        }
+        if engine.vf_state(vf) != VfState::Suspended {
+            return Ok(());
+        }
+        let f = Fcn::Vf(vf);
+        if gpu.seat() == Seat::Running(f) || gpu.seat() == Seat::Idled(f) {
+            return no(format!("{vf:?} is said to be paused, but is on the seat"));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, now: Ns, note: Note) {
+        match note {
+            Note::Switch { .. } => self.switches += 1,
+            Note::MessageDropped { vf, code } => {
+                let each = &mut self.vfs[vf.index()];
+                if each
+                    .message
+                    .is_some_and(|message| message.words()[0] == code)
+                {
+                    each.asked = None;
+                }
+            }
+            Note::State { vf, to, .. } => {
+                let each = &mut self.vfs[vf.index()];
+                each.waits = (to == VfState::Active).then_some(now);
+                if matches!(to, VfState::Quarantined | VfState::Unavailable) {
+                    each.asked = None;
+                }
+            }
+            // A guest that is told of its reset asks again.
+            Note::Reset { vf, .. } => {
+                let each = &mut self.vfs[vf.index()];
+                if each.message != Some(GuestMessage::ReqReset) {
+                    each.asked = each.asked.map(|_| now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A step has been made and carried out.
+    pub fn after(&mut self, now: Ns, engine: &Engine, gpu: &mut Gpu) -> Verdict {
+        let busy = gpu.busy(now);
+        let unread = gpu.unread_resets();
+        if let Some(wrong) = gpu.wrong_state() {
+            return no(wrong);
+        }
+        let believed = engine.seat();
+        let excused = believed == Seat::Unknown
+            || busy
+            || matches!(engine.phase(), Phase::Dead | Phase::Gone)
+            || believed
+                .fcn()
+                .and_then(Fcn::vf)
+                .is_some_and(|vf| unread & vf.bit() != 0);
+        if !excused && !engine.awaits_command() && believed != gpu.seat() {
+            return no(format!(
+                "the engine believes {believed:?}, it is {:?}",
+                gpu.seat()
+            ));
+        }
+        for n in 0..self.count {
+            self.check_vf(now, n, engine, gpu)?;
+        }
+        Ok(())
+    }
+
+    fn check_vf(&mut self, now: Ns, n: usize, engine: &Engine, gpu: &Gpu) -> Verdict {
+        let each = &mut self.vfs[n];
+        let vf = crate::world::vf(n);
+        if engine.vf_state(vf) == VfState::Active {
+            if gpu.seat() == Seat::Running(Fcn::Vf(vf)) {
+                each.waits = Some(now);
+            }
+            let gap = now - each.waits.unwrap_or(now);
+            self.gap_max = self.gap_max.max(gap);
+            if gap > self.gap_bound {
+                let stats = engine.vf_stats(vf, now);
+                return no(format!("{vf:?} has not run for {} ms: {stats:?}", gap / MS));
+            }
+        }
+        if !matches!(engine.phase(), Phase::On) {
+            return Ok(());
+        }
+        let late = |at: Option<Ns>| at.is_some_and(|at| now - at > self.answer_bound);
+        if late(each.asked) && !each.paused {
+            return no(format!("the request of {vf:?} was never answered"));
+        }
+        if late(each.pausing) {
+            return no(format!("the pause of {vf:?} was never confirmed"));
+        }
+        Ok(())
+    }
+}

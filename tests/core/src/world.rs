@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The shell of the simulation: virtual time, interrupts, timers, slow work, and the engine between
+//! the guests and the GPU.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
+
+use gim_core::{
+    actions::Actions,
+    config::Config,
+    engine::{Engine, Phase},
+    event::{Action, CmdStatus, Event, StatusSource, Work},
+    types::{Ns, VfId, MAX_VFS, MS, US},
+};
+
+use crate::{
+    gpu::Gpu,
+    guest::{Deed, Guest},
+    referee::Referee,
+    rng::Rng,
+};
+
+/// How many of the last steps a failure shows.
+const TRACE: usize = 60;
+
+/// Something that will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Coming {
+    /// The completion interrupt.
+    Irq,
+    /// The timer, if it was not armed anew since.
+    Timer(u64),
+    /// A guest wakes, if it was not woken since.
+    Guest(usize, u64),
+    /// A guest acknowledges a message.
+    Ack(usize),
+    /// A VF's reset takes effect.
+    ResetEffect(usize),
+    /// A VF's reset is complete.
+    ResetDone(usize),
+    /// A VF's scrub is complete.
+    ScrubDone(usize),
+    /// The operator does something.
+    Host,
+}
+
+/// One step, for the trace.
+#[derive(Clone, Debug)]
+struct Step {
+    now: Ns,
+    event: Event,
+    actions: Vec<Action>,
+}
+
+/// How unpleasant the world is.
+#[derive(Clone, Debug)]
+pub struct Weather {
+    /// The timer comes up to this much too late, in ns.
+    pub timer_late: Ns,
+    /// How long a reset takes after its effect, in ns.
+    pub reset: std::ops::Range<u64>,
+    /// How long a scrub takes, in ns.
+    pub scrub: std::ops::Range<u64>,
+    /// Slow work fails in so many of 10000 cases.
+    pub work_fails: u64,
+    /// The operator pauses, resets and changes settings.
+    pub host: bool,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Self {
+            timer_late: 30 * US,
+            reset: 100 * MS..110 * MS,
+            scrub: MS..20 * MS,
+            work_fails: 0,
+            host: false,
+        }
+    }
+}
+
+/// Everything.
+pub struct World {
+    /// The time.
+    pub now: Ns,
+    /// The engine under test.
+    pub engine: Engine,
+    /// The hardware.
+    pub gpu: Gpu,
+    /// The guests, one per VF.
+    pub guests: Vec<Guest>,
+    /// The judge.
+    pub referee: Referee,
+    /// How unpleasant it is.
+    pub weather: Weather,
+    /// Events that the engine was fed.
+    pub steps: u64,
+    /// [`Action::Stopped`] was said.
+    pub stopped: bool,
+    rng: Rng,
+    coming: BinaryHeap<Reverse<(Ns, u64, Coming)>>,
+    serial: u64,
+    timer: u64,
+    naps: [u64; MAX_VFS],
+    answers: VecDeque<Event>,
+    out: Actions,
+    trace: VecDeque<Step>,
+    spins: u32,
+}
+
+/// What broke, as the referee says it.
+pub type Verdict = Result<(), String>;
+
+impl World {
+    /// A world with no VF enabled.
+    pub fn new(cfg: Config, rng: Rng) -> Self {
+        Self {
+            now: 1,
+            engine: Engine::new(cfg),
+            gpu: Gpu::default(),
+            guests: Vec::new(),
+            referee: Referee::default(),
+            weather: Weather::default(),
+            steps: 0,
+            stopped: false,
+            rng,
+            coming: BinaryHeap::new(),
+            serial: 0,
+            timer: 0,
+            naps: [0; MAX_VFS],
+            answers: VecDeque::new(),
+            out: Actions::new(),
+            trace: VecDeque::with_capacity(TRACE),
+            spins: 0,
+        }
+    }
+
+    /// Enables VFs for these guests.
+    pub fn enable(&mut self, guests: Vec<Guest>) -> Verdict {
+        let count = guests.len();
+        self.guests = guests;
+        self.stopped = false;
+        self.gpu.disable();
+        self.referee.enabled(count);
+        self.feed(Event::Enable { count: count as u8 })?;
+        for n in 0..count {
+            let first = self.rng.within(0..20 * MS);
+            self.nap(n, first);
+        }
+        if self.weather.host {
+            self.plan(MS, Coming::Host);
+        }
+        Ok(())
+    }
+
+    /// Disables VFs and waits until the engine has stopped.
+    pub fn disable(&mut self) -> Verdict {
+        self.guests.clear();
+        self.referee.disabling(self.now);
+        self.feed(Event::Disable)?;
+        let limit = self.now + 60_000 * MS;
+        while !self.stopped {
+            if self.now > limit || !self.happen()? {
+                return Err("Stopped was never said".into());
+            }
+        }
+        self.gpu.disable();
+        self.referee.disabled();
+        Ok(())
+    }
+
+    /// Lets things happen until `until`.
+    pub fn run_until(&mut self, until: Ns) -> Verdict {
+        while self.coming.peek().is_some_and(|next| next.0 .0 <= until) {
+            self.happen()?;
+        }
+        self.now = self.now.max(until);
+        Ok(())
+    }
+
+    /// Lets things happen until the engine was fed so many events.
+    pub fn run_steps(&mut self, steps: u64) -> Verdict {
+        let end = self.steps + steps;
+        while self.steps < end && self.engine.phase() != Phase::Dead && self.happen()? {}
+        Ok(())
+    }
+
+    /// The last steps.
+    pub fn trace(&self) -> String {
+        let lines = self.trace.iter().map(|step| {
+            let at = step.now as f64 / 1e6;
+            format!(
+                "{at:14.6} ms  {:?}\n        -> {:?}\n",
+                step.event, step.actions
+            )
+        });
+        lines.collect()
+    }
+
+    /// Feeds an event, and then what the engine wants to have read.
+    pub fn feed(&mut self, event: Event) -> Verdict {
+        self.step(event)?;
+        while let Some(answer) = self.answers.pop_front() {
+            if matches!(answer, Event::ResetSeen { .. }) {
+                self.gpu.answered();
+            }
+            self.step(answer)?;
+        }
+        self.arm()
+    }
+
+    fn step(&mut self, event: Event) -> Verdict {
+        self.steps += 1;
+        self.referee.before(self.now, &event);
+        self.engine.step(self.now, event, &mut self.out);
+        let actions = self.out.as_slice().to_vec();
+        if self.trace.len() == TRACE {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(Step {
+            now: self.now,
+            event,
+            actions: actions.clone(),
+        });
+        if self.out.lost() != 0 {
+            return Err(format!("{} actions did not fit", self.out.lost()));
+        }
+        for action in actions {
+            self.act(action)?;
+        }
+        self.referee.after(self.now, &self.engine, &mut self.gpu)
+    }
+
+    fn act(&mut self, action: Action) -> Verdict {
+        self.referee
+            .action(self.now, &action, &self.engine, &mut self.gpu)?;
+        match action {
+            Action::Command(cmd) => {
+                let issued = self.gpu.issue(self.now, cmd, &mut self.rng);
+                if let Some(what) = issued.violation {
+                    return Err(format!("{what}: {cmd:?}, seat {:?}", self.gpu.seat()));
+                }
+                if let Some(at) = issued.irq_at {
+                    let late = self.rng.within(0..2 * US);
+                    self.plan(at - self.now + late, Coming::Irq);
+                }
+            }
+            Action::ReadStatus => {
+                let status = self.gpu.read_status(self.now);
+                let source = StatusSource::Poll;
+                self.answers.push_back(Event::CmdStatus { status, source });
+            }
+            Action::ReadResets => {
+                let mask = self.gpu.read_resets();
+                if mask != 0 {
+                    self.answers.push_back(Event::ResetSeen { mask });
+                }
+            }
+            Action::Send { vf, words, .. } => {
+                let n = vf.index();
+                if let Some(guest) = self.guests.get_mut(n) {
+                    if let Some(sleep) = guest.hear(&words, &mut self.rng) {
+                        self.nap(n, sleep);
+                    }
+                    if self.rng.chance(3, 4) {
+                        self.plan(50 * US, Coming::Ack(n));
+                    }
+                }
+            }
+            Action::Queue(Work::Reset(vf)) => {
+                let after = self.rng.within(10 * US..MS);
+                self.plan(after, Coming::ResetEffect(vf.index()));
+                let done = after + self.rng.within(self.weather.reset.clone());
+                self.plan(done, Coming::ResetDone(vf.index()));
+            }
+            Action::Queue(Work::Scrub(vf)) => {
+                let done = self.rng.within(self.weather.scrub.clone());
+                self.plan(done, Coming::ScrubDone(vf.index()));
+            }
+            Action::Stopped => self.stopped = true,
+            Action::ClearValid(_) | Action::PfRuns(_) | Action::Paused(_) | Action::Note(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Arms the timer to the engine's deadline.
+    fn arm(&mut self) -> Verdict {
+        self.timer += 1;
+        if let Some(at) = self.engine.deadline() {
+            let late = self.rng.within(0..self.weather.timer_late + 1);
+            let wait = at.saturating_sub(self.now);
+            self.spins = if wait == 0 { self.spins + 1 } else { 0 };
+            if self.spins > 4 {
+                return Err(format!("the deadline {at} stays in the past"));
+            }
+            self.plan(wait.saturating_add(late), Coming::Timer(self.timer));
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, wait: Ns, what: Coming) {
+        self.serial += 1;
+        let at = self.now.saturating_add(wait);
+        self.coming.push(Reverse((at, self.serial, what)));
+    }
+
+    fn nap(&mut self, n: usize, sleep: Ns) {
+        self.naps[n] += 1;
+        self.plan(sleep, Coming::Guest(n, self.naps[n]));
+    }
+
+    /// Lets the next thing happen; false if nothing ever will.
+    fn happen(&mut self) -> Result<bool, String> {
+        let Some(Reverse((at, _, what))) = self.coming.pop() else {
+            return Ok(false);
+        };
+        self.now = self.now.max(at);
+        match what {
+            Coming::Timer(armed) if armed == self.timer => self.feed(Event::Timer)?,
+            Coming::Timer(_) => {}
+            Coming::Irq => {
+                let status = self.gpu.read_status(self.now);
+                let source = StatusSource::Irq;
+                self.feed(Event::CmdStatus { status, source })?;
+            }
+            Coming::Guest(n, nap) if n < self.guests.len() && self.naps[n] == nap => {
+                let (deed, sleep) = self.guests[n].wake(&mut self.rng);
+                self.nap(n, sleep);
+                self.deed(n, deed)?;
+            }
+            Coming::Guest(..) => {}
+            Coming::Ack(n) => self.feed(Event::MessageAck(vf(n)))?,
+            Coming::ResetEffect(n) => {
+                self.referee.flr(self.now, vf(n));
+                self.gpu.flr(self.now, vf(n), &mut self.rng);
+            }
+            Coming::ResetDone(n) => self.work_done(Work::Reset(vf(n)))?,
+            Coming::ScrubDone(n) => self.work_done(Work::Scrub(vf(n)))?,
+            Coming::Host => self.host()?,
+        }
+        Ok(true)
+    }
+
+    fn work_done(&mut self, work: Work) -> Verdict {
+        let ok = !self.rng.chance(self.weather.work_fails, 10_000);
+        self.feed(Event::WorkDone { work, ok })
+    }
+
+    fn deed(&mut self, n: usize, deed: Deed) -> Verdict {
+        match deed {
+            Deed::Nothing => Ok(()),
+            Deed::Send(words) => self.feed(Event::Message { vf: vf(n), words }),
+            Deed::Flr => {
+                self.referee.flr(self.now, vf(n));
+                self.gpu.flr(self.now, vf(n), &mut self.rng);
+                Ok(())
+            }
+            Deed::Hang => {
+                self.gpu.hang(vf(n));
+                Ok(())
+            }
+        }
+    }
+
+    /// The operator does something at random.
+    fn host(&mut self) -> Verdict {
+        if self.guests.is_empty() || self.engine.phase() != Phase::On {
+            return Ok(());
+        }
+        let again = self.rng.within(MS..200 * MS);
+        self.plan(again, Coming::Host);
+        let n = self.rng.within(0..self.guests.len() as u64) as usize;
+        match self.rng.within(0..12) {
+            0..=1 => self.feed(Event::Pause(vf(n))),
+            2..=4 => self.feed(Event::Resume(vf(n))),
+            5 => self.feed(Event::ResetVf(vf(n))),
+            6..=7 => self.feed(Event::PfWork(true)),
+            8..=9 => self.feed(Event::PfWork(false)),
+            10 => {
+                let slice = self.rng.pick(&[100 * US, MS, 6 * MS, 20 * MS]);
+                self.engine
+                    .set_slice(vf(n), slice)
+                    .map_err(|e| e.to_string())
+            }
+            _ => {
+                // A stray interrupt.
+                let status = CmdStatus::Busy;
+                let source = StatusSource::Irq;
+                self.feed(Event::CmdStatus { status, source })
+            }
+        }
+    }
+}
+
+/// The VF with an index that is known to be one.
+pub fn vf(n: usize) -> VfId {
+    VfId::new(n as u32).expect("fewer than MAX_VFS guests")
+}
