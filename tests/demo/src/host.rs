@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The host's side of the demo: VFs made and bound, and taken away again whatever happens.
+
+use anyhow::{anyhow, bail, Context, Result};
+use gimctl::sysfs::{Gpu, Sysfs};
+use vf_client::pci::PciDevice;
+
+/// A GPU with VFs for the tenants; dropping it takes them away.
+pub(crate) struct Host {
+    sysfs: Sysfs,
+    /// PCI address of the GPU.
+    pub(crate) pci: String,
+    vfs: Vec<PciDevice>,
+    up: bool,
+}
+
+impl Host {
+    /// Divides the GPU into `count` VFs and binds all of them to vfio-pci.
+    pub(crate) fn set_up(choice: Option<&str>, count: u32) -> Result<Self> {
+        let sysfs = Sysfs::default();
+        let gpu = sysfs.gpu(choice)?;
+        let mut host = Self {
+            sysfs,
+            pci: gpu.pci.clone(),
+            vfs: Vec::new(),
+            up: false,
+        };
+        if gpu.num_vfs != 0 {
+            // VFs of an earlier run: start from the same point each time.
+            gpu.set_vfs(0, false)?;
+        }
+        host.up = true;
+        host.read()?.set_vfs(count, false)?;
+        let gpu = host.read()?;
+        if gpu.num_vfs != count {
+            bail!("asked for {count} VFs, GPU {} has {}", gpu.pci, gpu.num_vfs);
+        }
+        for vf in &gpu.vfs {
+            let address = vf.pci.as_deref().ok_or_else(|| {
+                anyhow!(
+                    "VF {} has no PCI device (virtfn{} is missing)",
+                    vf.index,
+                    vf.index
+                )
+            })?;
+            let device = PciDevice::new(address)?;
+            device.bind_vfio()?;
+            host.vfs.push(device);
+        }
+        Ok(host)
+    }
+
+    /// PCI addresses of the VFs.
+    pub(crate) fn vfs(&self) -> Vec<String> {
+        self.vfs.iter().map(|d| d.address().to_owned()).collect()
+    }
+
+    /// Reads the driver's view of the GPU.
+    pub(crate) fn read(&self) -> Result<Gpu> {
+        self.sysfs.read_gpu(&self.pci)
+    }
+
+    /// Unbinds the VFs and takes them away.
+    pub(crate) fn tear_down(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.up) {
+            return Ok(());
+        }
+        let mut first = None;
+        for device in self.vfs.drain(..) {
+            if let Err(e) = device.unbind() {
+                first.get_or_insert(anyhow!(e));
+            }
+        }
+        let gone = self.read().and_then(|gpu| gpu.set_vfs(0, true));
+        if let Err(e) = gone {
+            first.get_or_insert(e);
+        }
+        first.map_or(Ok(()), Err).context("tearing down")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Err(e) = self.tear_down() {
+            eprintln!("gim-demo: {e:#}");
+        }
+    }
+}
