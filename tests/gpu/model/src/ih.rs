@@ -76,6 +76,7 @@ impl Gpu {
                     ih.overflow = false;
                 }
                 ih.cntl = v & !WPTR_OVERFLOW_CLEAR;
+                ih.quiet = false;
                 let mask = ih.size_mask();
                 ih.rptr &= mask;
                 ih.wptr &= mask;
