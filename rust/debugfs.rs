@@ -38,10 +38,7 @@ pub(crate) fn dir(gpu: &Gpu) -> Result<Dir> {
 }
 
 /// Makes the file in it.
-pub(crate) fn engine_file<'a>(
-    dir: &'a Dir,
-    gpu: Arc<Gpu>,
-) -> impl PinInit<EngineFile, Error> + 'a {
+pub(crate) fn engine_file<'a>(dir: &'a Dir, gpu: Arc<Gpu>) -> impl PinInit<EngineFile, Error> + 'a {
     dir.read_callback_file(c"engine", Ok(gpu), &show)
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod driver;
 pub(crate) mod fb;
 pub(crate) mod irq;
+pub(crate) mod log;
 pub(crate) mod pci;
 pub(crate) mod queue;
 pub(crate) mod sysfs;

@@ -10,7 +10,11 @@
 //! - [`pf`]: the PCI driver; [`sysfs`] and [`debugfs`], what the operator sees.
 
 #[path = "core/lib.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the core is also a host crate with more users")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the core is also a host crate with more users"
+)]
 mod gim_core;
 
 mod debugfs;

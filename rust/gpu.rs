@@ -5,6 +5,7 @@
 //! All that happens becomes an [`Event`]; the engine answers with [`Action`]s, which are carried
 //! out at once, under the same lock. Nothing here decides anything.
 
+mod copy;
 mod irq;
 mod slow;
 mod vfs;
@@ -36,7 +37,8 @@ use kernel::{
 
 use crate::{
     ffi::{
-        queue::OrderedQueue,
+        log::may_log,
+        queue::OwnQueue,
         timer,
         trace, //
     },
@@ -48,6 +50,7 @@ use crate::{
             Action,
             Event,
             Note,
+            ResetReason,
             StatusSource, //
         },
         partition::Partition,
@@ -62,18 +65,25 @@ use crate::{
 /// How many events one interrupt or call may lead to before something must be wrong.
 const MAX_FOLLOW_UPS: usize = 64;
 
+/// The two kinds of slow work. A scrub may wait for the copy engine, and the copy engine for the
+/// reset of a VF that hangs: so they must not wait for each other.
+const RESETS: u64 = 0;
+const SCRUBS: u64 = 1;
+
 /// One GPU.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Gpu {
     #[pin]
     timer: HrTimer<Self>,
     #[pin]
-    work: Work<Self>,
+    reset_work: Work<Self, RESETS>,
+    #[pin]
+    scrub_work: Work<Self, SCRUBS>,
     #[pin]
     changed: CondVar,
     #[pin]
     state: SpinLockIrq<State>,
-    queue: OrderedQueue,
+    queue: OwnQueue,
     hw: Hw,
 }
 
@@ -89,6 +99,12 @@ pub(crate) struct State {
     /// Slow work that is queued: a bit per VF.
     resets: u32,
     scrubs: u32,
+    /// VFs that are gone and whose framebuffer is still to be zeroed: a bit per VF.
+    leftovers: u32,
+    /// The PF is on the engine and runs.
+    pf_runs: bool,
+    /// What the copy engine is to zero when the PF runs next.
+    fill: Option<copy::Fill>,
     /// The engine has said that everything has stopped.
     stopped: bool,
     /// When the timer is armed to.
@@ -98,11 +114,12 @@ pub(crate) struct State {
 impl Gpu {
     /// Makes the shell; the hardware is not told anything yet.
     pub(crate) fn new(hw: Hw, cfg: Config) -> Result<Arc<Self>> {
-        let queue = OrderedQueue::new(c"gim")?;
+        let queue = OwnQueue::new(c"gim")?;
         Arc::pin_init(
             try_pin_init!(Self {
                 timer <- HrTimer::new(),
-                work <- new_work!("gim::slow"),
+                reset_work <- new_work!("gim::reset"),
+                scrub_work <- new_work!("gim::scrub"),
                 changed <- new_condvar!("gim::changed"),
                 state <- new_spinlock_irq!(State {
                     engine: Engine::new(cfg),
@@ -111,6 +128,9 @@ impl Gpu {
                     ih_read: 0,
                     resets: 0,
                     scrubs: 0,
+                    leftovers: 0,
+                    pf_runs: false,
+                    fill: None,
                     stopped: true,
                     armed: None,
                 }, "gim::state"),
@@ -181,7 +201,7 @@ impl Gpu {
             }
             Action::ClearValid(vf) => hal.clear_valid(hw, vf),
             Action::Queue(work) => Self::queue_slow(this, st, work),
-            Action::PfRuns(_) => {}
+            Action::PfRuns(runs) => this.pf_runs(st, runs),
             Action::Stopped => {
                 st.stopped = true;
                 this.changed.notify_all();
@@ -214,6 +234,7 @@ impl Gpu {
                     status.map_or(0x100, u32::from),
                 );
                 match status {
+                    _ if !may_log() => {}
                     Some(code) => dev_warn!(dev, "{cmd:?} ended with status {code:#04x}\n"),
                     None => dev_warn!(dev, "{cmd:?} timed out\n"),
                 }
@@ -221,12 +242,20 @@ impl Gpu {
             Note::Reset { vf, reason } => {
                 // CAST: As above.
                 trace::reset(gpu, vf.raw().into(), reason as u32);
-                dev_warn!(dev, "VF{} is reset: {reason:?}\n", vf.raw());
+                // A guest or its VMM resets at every start: that is no news.
+                let ordinary = matches!(reason, ResetReason::GuestFlr | ResetReason::GuestRequest);
+                if !ordinary && may_log() {
+                    dev_warn!(dev, "VF{} is reset: {reason:?}\n", vf.raw());
+                }
             }
             Note::MessageDropped { vf, code } => {
                 trace::mailbox(gpu, vf.raw().into(), 2, code, 0);
             }
             Note::LostIrq => {}
+            Note::Dead => dev_err!(
+                dev,
+                "the GPU does not answer: disable its VFs and reset it\n"
+            ),
             Note::Polling => {
                 dev_warn!(
                     dev,
@@ -273,7 +302,8 @@ impl_has_hr_timer! {
 }
 
 impl_has_work! {
-    impl HasWork<Self> for Gpu { self.work }
+    impl HasWork<Self, RESETS> for Gpu { self.reset_work }
+    impl HasWork<Self, SCRUBS> for Gpu { self.scrub_work }
 }
 
 // SAFETY: `PinnedDrop` below cancels the timer.

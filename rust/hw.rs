@@ -8,6 +8,7 @@
 pub(crate) mod hal;
 pub(crate) mod ih;
 pub(crate) mod regs;
+pub(crate) mod sdma;
 pub(crate) mod vsec;
 
 use kernel::{
@@ -22,12 +23,16 @@ use self::{
         Hal, //
     },
     ih::IhRing,
+    sdma::CopyEngine,
     vsec::Vsec, //
 };
 use crate::{
-    ffi::pci::{
-        BoundPf,
-        Claim, //
+    ffi::{
+        fb::FbWindow,
+        pci::{
+            BoundPf,
+            Claim, //
+        },
     },
     gim_core::types::VfId, //
 };
@@ -49,6 +54,8 @@ pub(crate) struct Hw {
     pub(crate) ih: IhRing,
     /// Registers (BAR5).
     pub(crate) mmio: Mmio,
+    /// The PF's copy engine.
+    pub(crate) copy: CopyEngine,
     /// The framebuffer aperture (BAR0), mapped piece by piece where needed.
     pub(crate) _aperture: Claim,
     /// The GPU-IOV capability.
@@ -82,10 +89,15 @@ impl Hw {
             dev_err!(dev, "the board is not posted: its VBIOS has not run\n");
             return Err(ENODEV);
         }
+        let aperture = Claim::new(&pf, 0, c"gim/framebuffer")?;
+        // SAFETY: The start of BAR0, just claimed, is the PF's own part of the framebuffer in
+        // every partition table.
+        let area = unsafe { FbWindow::map(dev.resource_start(0)?, sdma::AREA) }?;
         Ok(Self {
             ih: IhRing::new(dev)?,
             mmio,
-            _aperture: Claim::new(&pf, 0, c"gim/framebuffer")?,
+            copy: CopyEngine::new(area),
+            _aperture: aperture,
             vsec,
             hal,
             pf,

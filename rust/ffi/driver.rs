@@ -56,6 +56,9 @@ unsafe impl<T: PfDriver> driver::RegistrationOps for Adapter<T> {
     }
 }
 
+/// # Safety
+///
+/// Only for the PCI core, as callback of a driver registered by [`Adapter<T>`].
 unsafe extern "C" fn sriov_configure_callback<T: PfDriver>(
     pdev: *mut bindings::pci_dev,
     num_vfs: c_int,

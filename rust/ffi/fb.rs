@@ -9,6 +9,7 @@ use kernel::prelude::*;
 mod c {
     use kernel::ffi::{
         c_int,
+        c_uint,
         c_ulong,
         c_void, //
     };
@@ -19,6 +20,8 @@ mod c {
             -> *mut c_void;
         pub(super) fn iounmap(addr: *mut c_void);
         pub(super) fn memset_io(addr: *mut c_void, value: c_int, size: usize);
+        pub(super) fn ioread32(addr: *const c_void) -> c_uint;
+        pub(super) fn iowrite32(value: c_uint, addr: *mut c_void);
     }
 }
 
@@ -48,12 +51,38 @@ impl FbWindow {
             .ok_or(ENOMEM)
     }
 
+    /// Reads the dword at byte `at`; one outside reads as all ones, like a device that is gone.
+    pub(crate) fn read32(&self, at: usize) -> u32 {
+        if !self.holds(at) {
+            return u32::MAX;
+        }
+        // SAFETY: Inside of the mapping, and aligned.
+        unsafe { c::ioread32(self.addr.as_ptr().byte_add(at)) }
+    }
+
+    /// Writes the dword at byte `at`; one outside is ignored.
+    pub(crate) fn write32(&self, at: usize, value: u32) {
+        if self.holds(at) {
+            // SAFETY: Inside of the mapping, and aligned.
+            unsafe { c::iowrite32(value, self.addr.as_ptr().byte_add(at)) }
+        }
+    }
+
+    fn holds(&self, at: usize) -> bool {
+        at % 4 == 0 && at.checked_add(4).is_some_and(|end| end <= self.size)
+    }
+
     /// Zeroes the whole window.
     pub(crate) fn zero(&self) {
         // SAFETY: The mapping covers `size` bytes by the invariant.
         unsafe { c::memset_io(self.addr.as_ptr(), 0, self.size) }
     }
 }
+
+// SAFETY: A mapping may be used from any thread; accesses of dwords do not tear.
+unsafe impl Send for FbWindow {}
+// SAFETY: As above.
+unsafe impl Sync for FbWindow {}
 
 impl Drop for FbWindow {
     fn drop(&mut self) {

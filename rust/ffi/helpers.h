@@ -6,6 +6,7 @@
 
 struct pci_dev;
 
+bool gim_may_log(void);
 struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n);
 
 #endif

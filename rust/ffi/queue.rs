@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A workqueue of our own: ordered, so that slow work of one GPU is done one piece at a time.
+//! A workqueue of our own, so that slow work of one GPU waits for nobody else's and can be flushed.
 
 use core::ptr::NonNull;
 
@@ -10,27 +10,25 @@ use kernel::{
     workqueue, //
 };
 
-/// An ordered workqueue, destroyed when dropped.
+/// A workqueue, destroyed when dropped.
 ///
 /// # Invariants
 ///
 /// Points to a workqueue that this value owns.
-pub(crate) struct OrderedQueue(NonNull<bindings::workqueue_struct>);
+pub(crate) struct OwnQueue(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: Workqueues may be used from any thread.
-unsafe impl Send for OrderedQueue {}
+unsafe impl Send for OwnQueue {}
 // SAFETY: Workqueues may be used from several threads at once.
-unsafe impl Sync for OrderedQueue {}
+unsafe impl Sync for OwnQueue {}
 
-impl OrderedQueue {
+impl OwnQueue {
     /// Makes a queue; `name` is what its worker is called.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        let flags = bindings::wq_flags_WQ_UNBOUND
-            | bindings::wq_flags___WQ_ORDERED
-            | bindings::wq_flags_WQ_HIGHPRI;
+        let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_HIGHPRI;
         // SAFETY: The format takes one string, which is given.
         let wq = unsafe {
-            bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 1, name.as_char_ptr())
+            bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())
         };
         // INVARIANT: Ours alone.
         NonNull::new(wq).map(Self).ok_or(ENOMEM)
@@ -49,7 +47,7 @@ impl OrderedQueue {
     }
 }
 
-impl Drop for OrderedQueue {
+impl Drop for OwnQueue {
     fn drop(&mut self) {
         // SAFETY: Ours by the invariant; this waits for the work that is queued.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) }

@@ -42,6 +42,7 @@ impl Attr {
         Self::new(name, id, 0o644)
     }
 
+    #[allow(clippy::needless_update, reason = "with lockdep there are more fields")]
     const fn new(name: &'static CStr, id: u32, mode: u16) -> Self {
         Self {
             attr: bindings::attribute {
@@ -212,6 +213,9 @@ impl<T: DirType> Type<T> {
         unsafe { (&*(*kobj.cast::<Node<T>>()).data, (*attr.cast::<Attr>()).id) }
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::resolve`]; `buf` must be a page.
     unsafe extern "C" fn show(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
@@ -229,6 +233,9 @@ impl<T: DirType> Type<T> {
         }
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::resolve`]; `buf` must hold `len` bytes.
     unsafe extern "C" fn store(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
@@ -249,6 +256,9 @@ impl<T: DirType> Type<T> {
         }
     }
 
+    /// # Safety
+    ///
+    /// `kobj` must be that of a node that [`Dir::new`] made, with no reference left.
     unsafe extern "C" fn release(kobj: *mut bindings::kobject) {
         // SAFETY: `Dir::new` leaked this box; the last reference is gone.
         drop(unsafe { KBox::from_raw(kobj.cast::<Node<T>>()) });

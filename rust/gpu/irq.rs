@@ -93,6 +93,7 @@ impl Gpu {
                     Self::feed(this, st, Event::MessageAck(vf));
                 }
             }
+            Interrupt::CopyDone => this.changed.notify_all(),
             Interrupt::Other => {}
         }
     }

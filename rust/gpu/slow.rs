@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that sleeps: resets of VFs, zeroing of framebuffer. One piece at a time, in a workqueue.
+//! Work that sleeps: resets of VFs, zeroing of framebuffer. One piece of each kind at a time.
 
 use kernel::{
     prelude::*,
@@ -17,7 +17,9 @@ use kernel::{
 
 use super::{
     Gpu,
-    State, //
+    State,
+    RESETS,
+    SCRUBS, //
 };
 use crate::{
     ffi::fb::FbWindow,
@@ -39,43 +41,47 @@ const RESET_PAUSE_MS: i64 = 10;
 const SCRUB_CHUNK: u64 = 16 << 20;
 
 impl Gpu {
-    /// Remembers slow work and has it done.
+    /// Remembers slow work and has it done; from interrupts too.
     pub(super) fn queue_slow(this: ArcBorrow<'_, Self>, st: &mut State, work: Work) {
+        // Already queued is fine: the workers look at the bits until none is left.
         match work {
-            Work::Reset(vf) => st.resets |= vf.bit(),
-            Work::Scrub(vf) => st.scrubs |= vf.bit(),
+            Work::Reset(vf) => {
+                st.resets |= vf.bit();
+                let _ = this.queue.queue().enqueue::<_, RESETS>(Arc::from(this));
+            }
+            Work::Scrub(vf) => {
+                st.scrubs |= vf.bit();
+                let _ = this.queue.queue().enqueue::<_, SCRUBS>(Arc::from(this));
+            }
         }
-        // Already queued is fine: the worker looks at the bits until none is left.
-        let _ = this.queue.queue().enqueue(Arc::from(this));
+    }
+
+    /// Zeroes what VFs leave behind once they are gone; waits until it is done.
+    pub(super) fn scrub_leftovers(self: &Arc<Self>, mask: u32) {
+        self.with(|st| st.leftovers |= mask);
+        let _ = self.queue.queue().enqueue::<_, SCRUBS>(self.clone());
+        self.flush_slow();
     }
 
     /// Waits until the queued slow work is done.
-    pub(crate) fn flush_slow(&self) {
+    pub(super) fn flush_slow(&self) {
         self.queue.flush();
     }
 
-    /// Takes the next piece of slow work, resets first.
-    fn next_slow(st: &mut State) -> Option<Work> {
-        if let Some(vf) = VfId::all().find(|vf| st.resets & vf.bit() != 0) {
-            st.resets &= !vf.bit();
-            return Some(Work::Reset(vf));
-        }
-        let vf = VfId::all().find(|vf| st.scrubs & vf.bit() != 0)?;
-        st.scrubs &= !vf.bit();
-        Some(Work::Scrub(vf))
+    /// Zeroes the framebuffer of a VF.
+    fn scrub_vf(self: &Arc<Self>, vf: VfId) -> Result {
+        let part = self.with(|st| st.table.as_ref().and_then(|table| table.vf(vf)));
+        self.scrub(part.ok_or(ENOENT)?)
     }
 
-    fn do_slow(&self, work: Work) -> Result {
-        match work {
-            Work::Reset(vf) => self.reset_vf(vf),
-            Work::Scrub(vf) => {
-                let part = self.with(|st| st.table.as_ref().and_then(|table| table.vf(vf)));
-                self.scrub(part.ok_or(ENOENT)?)
+    fn do_leftovers(self: &Arc<Self>) {
+        let mask = self.with(|st| core::mem::take(&mut st.leftovers));
+        for vf in VfId::all().filter(|vf| mask & vf.bit() != 0) {
+            if self.hw.answers() && self.scrub_vf(vf).is_err() {
+                let dev = self.hw.pf.get();
+                dev_err!(dev, "framebuffer of VF{} was not zeroed\n", vf.raw());
             }
         }
-        .inspect_err(|e| {
-            dev_err!(self.hw.pf.get(), "{work:?} failed: {}\n", e.to_errno());
-        })
     }
 
     /// Resets a VF by FLR.
@@ -90,17 +96,13 @@ impl Gpu {
         Err(EBUSY)
     }
 
-    /// Zeroes a part of the framebuffer through the PF's aperture.
-    pub(super) fn scrub(&self, part: Part) -> Result {
+    /// Zeroes a part of the framebuffer: by the CPU where the aperture reaches, which costs the
+    /// tenants no engine time, else by the copy engine.
+    fn scrub(self: &Arc<Self>, part: Part) -> Result {
         let (base, len) = self.hw.aperture()?;
         let range = part.range();
         if range.end > len {
-            dev_err!(
-                self.hw.pf.get(),
-                "framebuffer beyond the aperture of {} MiB cannot be zeroed by the CPU\n",
-                len >> 20
-            );
-            return Err(ENXIO);
+            return self.zero_by_engine(range);
         }
         let mut at = range.start;
         while at < range.end {
@@ -115,14 +117,40 @@ impl Gpu {
     }
 }
 
-impl WorkItem for Gpu {
+/// Takes the lowest VF out of a mask.
+fn take_first(mask: &mut u32) -> Option<VfId> {
+    let vf = VfId::all().find(|vf| *mask & vf.bit() != 0)?;
+    *mask &= !vf.bit();
+    Some(vf)
+}
+
+/// Tells the log and the engine how a piece of slow work ended.
+fn report(gpu: &Arc<Gpu>, work: Work, result: Result) {
+    if let Err(e) = result {
+        dev_err!(gpu.hw.pf.get(), "{work:?} failed: {}\n", e.to_errno());
+    }
+    let ok = result.is_ok();
+    let mut st = gpu.state.lock();
+    Gpu::feed(gpu.as_arc_borrow(), &mut st, Event::WorkDone { work, ok });
+}
+
+impl WorkItem<RESETS> for Gpu {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        while let Some(work) = this.with(Self::next_slow) {
-            let ok = this.do_slow(work).is_ok();
-            let mut st = this.state.lock();
-            Self::feed(this.as_arc_borrow(), &mut st, Event::WorkDone { work, ok });
+        while let Some(vf) = this.with(|st| take_first(&mut st.resets)) {
+            report(&this, Work::Reset(vf), this.reset_vf(vf));
         }
+    }
+}
+
+impl WorkItem<SCRUBS> for Gpu {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        while let Some(vf) = this.with(|st| take_first(&mut st.scrubs)) {
+            report(&this, Work::Scrub(vf), this.scrub_vf(vf));
+        }
+        this.do_leftovers();
     }
 }

@@ -33,7 +33,7 @@ const RELEASE_LIMIT_MS: u32 = 500;
 const PF_MIN: u64 = 16 << 20;
 
 /// Why a wait ended without what was waited for.
-enum Unmet {
+pub(super) enum Unmet {
     Signal,
     Timeout,
 }
@@ -130,22 +130,17 @@ impl Gpu {
     }
 
     /// Silences the mailboxes and zeroes what the VFs leave behind.
-    fn clean_up(&self) {
-        let Some(table) = self.with(|st| st.table.take()) else {
+    fn clean_up(self: &Arc<Self>) {
+        let Some(table) = self.with(|st| st.table) else {
             return;
         };
+        let mut mask = 0;
         for vf in first_vfs(table.count()) {
             self.with(|_| self.hw.hal.enable_mailbox(&self.hw, vf, false));
-            if let Some(part) = table.vf(vf) {
-                if self.hw.answers() && self.scrub(part).is_err() {
-                    dev_err!(
-                        self.hw.pf.get(),
-                        "framebuffer of VF{} was not zeroed\n",
-                        vf.raw()
-                    );
-                }
-            }
+            mask |= vf.bit();
         }
+        self.scrub_leftovers(mask);
+        self.with(|st| st.table = None);
     }
 
     fn stop(self: &Arc<Self>) {
@@ -154,7 +149,11 @@ impl Gpu {
     }
 
     /// Waits until `met`, at most `limit_ms`.
-    fn wait(&self, limit_ms: u32, met: impl Fn(&mut State) -> bool) -> Result<(), Unmet> {
+    pub(super) fn wait(
+        &self,
+        limit_ms: u32,
+        met: impl Fn(&mut State) -> bool,
+    ) -> Result<(), Unmet> {
         let mut st = self.state.lock();
         let mut left = msecs_to_jiffies(limit_ms);
         while !met(&mut st) {

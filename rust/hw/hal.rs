@@ -47,6 +47,8 @@ pub(crate) enum Interrupt {
     Message(u32),
     /// A VF has acknowledged a message.
     MessageAck(u32),
+    /// The PF's copy engine has come to a TRAP packet.
+    CopyDone,
     /// Nothing this driver needs.
     Other,
 }

@@ -62,6 +62,38 @@ register! {
         31:0 mib;
     }
 
+    /// Copy engine: halted or not (0x3412).
+    pub(crate) SDMA0_F32_CNTL(u32) @ 0xd048 {
+        0:0 halt => bool;
+    }
+
+    /// Copy engine: ring control (0x3480).
+    pub(crate) SDMA0_GFX_RB_CNTL(u32) @ 0xd200 {
+        /// Log2 of the ring's size in dwords.
+        5:1 rb_size;
+        0:0 rb_enable => bool;
+    }
+
+    /// Copy engine: ring address, bits 39:8 (0x3481).
+    pub(crate) SDMA0_GFX_RB_BASE(u32) @ 0xd204 {
+        31:0 addr;
+    }
+
+    /// Copy engine: ring address, bits 63:40 (0x3482).
+    pub(crate) SDMA0_GFX_RB_BASE_HI(u32) @ 0xd208 {
+        23:0 addr;
+    }
+
+    /// Copy engine: read position in bytes (0x3483).
+    pub(crate) SDMA0_GFX_RB_RPTR(u32) @ 0xd20c {
+        31:0 bytes;
+    }
+
+    /// Copy engine: write position in bytes (0x3484).
+    pub(crate) SDMA0_GFX_RB_WPTR(u32) @ 0xd210 {
+        31:0 bytes;
+    }
+
     /// Interrupt ring control (0xE30).
     pub(crate) IH_RB_CNTL(u32) @ 0x38c0 {
         /// Write 1: the overflow has been noted.

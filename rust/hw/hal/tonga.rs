@@ -63,6 +63,7 @@ mod source {
     pub(super) const MAILBOX_ACK: u8 = 136;
     pub(super) const MAILBOX_VALID: u8 = 137;
     pub(super) const COMMAND_DONE: u8 = 139;
+    pub(super) const SDMA_TRAP: u8 = 224;
 }
 
 struct Tonga;
@@ -197,6 +198,7 @@ impl Hal for Tonga {
             source::COMMAND_DONE => Interrupt::CommandDone,
             source::MAILBOX_VALID => Interrupt::Message(src_data),
             source::MAILBOX_ACK => Interrupt::MessageAck(src_data),
+            source::SDMA_TRAP => Interrupt::CopyDone,
             _ => Interrupt::Other,
         }
     }

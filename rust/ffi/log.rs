@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rate limit for the log: what a guest can cause must not flood it.
+
+mod c {
+    extern "C" {
+        pub(super) fn gim_may_log() -> bool;
+    }
+}
+
+/// Whether a message that a guest can cause may be printed now: at most 10 in 5 seconds. What is
+/// suppressed is still a tracepoint and a counter.
+pub(crate) fn may_log() -> bool {
+    // SAFETY: May be called in any context.
+    unsafe { c::gim_may_log() }
+}
