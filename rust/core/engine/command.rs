@@ -40,6 +40,9 @@ use super::Engine;
 /// How often the status is read once interrupts have failed.
 const FALLBACK_POLL: Ns = 10 * US;
 
+/// The longest time of a command that counts for what a switch costs on average.
+const COST_MAX: Ns = 5 * MS;
+
 /// How long a verdict waits for RESET_NOTIFICATION, should its answer not come at once.
 const VERDICT_WAIT: Ns = 10 * US;
 
@@ -362,8 +365,10 @@ impl Engine {
             CmdKind::Load | CmdKind::Run => &mut self.cost_in,
             CmdKind::Init => return,
         };
-        // Each half is two commands, so the mean of one command counts twice.
-        *half = (half.saturating_mul(7) + took.saturating_mul(2)) / 8;
+        // Each half is two commands, so the mean of one command counts twice. An outlier says
+        // nothing of the next one.
+        let took = took.min(COST_MAX);
+        *half = half.saturating_mul(7).saturating_add(took.saturating_mul(2)) / 8;
     }
 
     /// The function has been stopped, or was reset while it ran.

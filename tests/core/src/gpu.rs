@@ -69,6 +69,8 @@ pub struct Gpu {
     run: [Ns; MAX_VFS + 1],
     /// The latency of commands, in ns.
     pub latency: std::ops::Range<u64>,
+    /// How much longer IDLE takes for each VF, in ns.
+    pub slow_idle: [Ns; MAX_VFS],
     /// What goes wrong.
     pub faults: Faults,
     /// There is a completion interrupt.
@@ -98,6 +100,7 @@ impl Default for Gpu {
             run_since: 0,
             run: [0; MAX_VFS + 1],
             latency: 20 * US..150 * US,
+            slow_idle: [0; MAX_VFS],
             faults: Faults::default(),
             interrupts: true,
             gone: false,
@@ -160,7 +163,10 @@ impl Gpu {
                 ..Issued::default()
             };
         }
-        let took = rng.within(self.latency.clone());
+        let mut took = rng.within(self.latency.clone());
+        if let (CmdKind::Idle, Some(vf)) = (cmd.kind, cmd.fcn.vf()) {
+            took += self.slow_idle[vf.index()];
+        }
         let mut flight = Flight {
             cmd,
             ends: Some(now + took),

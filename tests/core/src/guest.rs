@@ -19,6 +19,10 @@ pub enum Kind {
     Hanging,
     /// Stops anywhere without a word, and comes back after a reset of its function.
     Vanishing,
+    /// Loads at once, in about 50 ms, and works for ever.
+    Steady,
+    /// Asks for full access at once, and never gives it back.
+    Hogging,
     /// Sends whatever it likes, whenever it likes, and resets its function at will.
     Hostile,
     /// As hostile, and much faster.
@@ -26,7 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All kinds.
+    /// The kinds of random episodes.
     pub const ALL: [Self; 5] = [
         Self::Good,
         Self::Hanging,
@@ -91,7 +95,7 @@ impl Guest {
         match self.kind {
             Kind::Hostile => (Self::malice(rng), rng.within(20 * US..30 * MS)),
             Kind::Flooding => (Self::malice(rng), rng.within(US..500 * US)),
-            Kind::Good | Kind::Hanging | Kind::Vanishing => self.behave(rng),
+            _ => self.behave(rng),
         }
     }
 
@@ -122,6 +126,7 @@ impl Guest {
                 self.stage = Stage::Loaded;
                 (ask(GuestMessage::RelInit), rng.within(MS..2_000 * MS))
             }
+            Stage::Loaded if self.kind == Kind::Steady => (Deed::Nothing, Ns::MAX / 2),
             Stage::Loaded if self.kind == Kind::Hanging && rng.chance(1, 3) => {
                 (Deed::Hang, rng.within(MS..500 * MS))
             }
@@ -171,6 +176,11 @@ impl Guest {
             }
             (HostMessage::Ready, Stage::Asked(_)) => {
                 self.stage = Stage::Loading;
+                match self.kind {
+                    Kind::Steady => return Some(rng.within(45 * MS..55 * MS)),
+                    Kind::Hogging => return Some(Ns::MAX / 2),
+                    _ => {}
+                }
                 // Some take longer than they may.
                 let most = if rng.chance(1, 20) { 1_500 } else { 200 };
                 Some(rng.within(MS..most * MS))

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Situations with a known right outcome, in virtual time.
+
+use gim_core::{
+    config::{Completion, Config, Mode},
+    engine::Phase,
+    event::Event,
+    types::{Fcn, Ns, MS, US},
+    vf::VfState,
+};
+use gim_core_sim::{
+    gpu::Faults,
+    guest::{Guest, Kind},
+    rng::Rng,
+    world::{vf, World},
+};
+
+const SEC: Ns = 1_000 * MS;
+
+/// A world in which these guests have had a second to load.
+fn loaded(cfg: Config, kinds: &[Kind]) -> World {
+    let mut world = World::new(cfg, Rng::new(7));
+    world
+        .enable(kinds.iter().map(|&kind| Guest::new(kind)).collect())
+        .unwrap();
+    let settled = kinds.len() as u64 * 300 * MS + SEC;
+    world.run_until(settled).unwrap();
+    world.referee.gap_max = 0;
+    world
+}
+
+fn config(mode: Mode) -> Config {
+    let mut cfg = Config::DEFAULT;
+    cfg.set_mode(mode);
+    cfg
+}
+
+/// The time each VF runs during `time`, by the hardware's clock.
+fn run_for(world: &mut World, count: usize, time: Ns) -> Vec<Ns> {
+    let run = |world: &World| -> Vec<Ns> {
+        let each = |n| world.gpu.run_time(Fcn::Vf(vf(n)), world.now);
+        (0..count).map(each).collect()
+    };
+    let before = run(world);
+    world.run_until(world.now + time).unwrap();
+    let after = run(world);
+    after.iter().zip(before).map(|(a, b)| a - b).collect()
+}
+
+/// The largest distance of a share from the mean, as a part of the mean.
+fn share_error(runs: &[Ns]) -> f64 {
+    let mean = runs.iter().sum::<Ns>() as f64 / runs.len() as f64;
+    let far = |run: &Ns| (*run as f64 - mean).abs() / mean;
+    runs.iter().map(far).fold(0.0, f64::max)
+}
+
+#[test]
+fn shares_are_equal() {
+    for mode in [Mode::WorkConserving, Mode::Strict] {
+        for count in [2, 4, 8, 16] {
+            let mut world = loaded(config(mode), &vec![Kind::Steady; count]);
+            world.weather.timer_late = 300 * US;
+            let runs = run_for(&mut world, count, 10 * SEC);
+            let error = share_error(&runs);
+            assert!(error < 0.01, "{mode:?} {count}: {error} {runs:?}");
+            let gap = world.referee.gap_max as f64 / (count as f64 * 6e6);
+            assert!(
+                gap < 1.2,
+                "{mode:?} {count}: the longest gap is {gap} rounds"
+            );
+            let all: Ns = runs.iter().sum();
+            assert!(all > 9 * SEC, "{mode:?} {count}: {all} ns of 10 s are used");
+        }
+    }
+}
+
+#[test]
+fn what_idles_slowly_gains_nothing() {
+    for mode in [Mode::WorkConserving, Mode::Strict] {
+        let mut world = loaded(config(mode), &[Kind::Steady; 4]);
+        world.gpu.slow_idle[1] = 5 * MS;
+        world.gpu.slow_idle[2] = 20 * MS;
+        let runs = run_for(&mut world, 4, 20 * SEC);
+        assert!(share_error(&runs) < 0.01, "{mode:?}: {runs:?}");
+        let stats = world.engine.vf_stats(vf(2), world.now);
+        assert!(stats.overrun > 0 && stats.skips > 0, "{stats:?}");
+    }
+}
+
+#[test]
+fn strict_gives_an_absent_vfs_time_to_nobody() {
+    let all = {
+        let mut world = loaded(config(Mode::Strict), &[Kind::Steady; 4]);
+        run_for(&mut world, 4, 10 * SEC)[0]
+    };
+    let mut world = loaded(config(Mode::Strict), &[Kind::Steady; 4]);
+    world.feed(Event::Pause(vf(1))).unwrap();
+    world.feed(Event::Pause(vf(2))).unwrap();
+    let runs = run_for(&mut world, 4, 10 * SEC);
+    for n in [0, 3] {
+        let gain = runs[n] as f64 / all as f64 - 1.0;
+        assert!(gain.abs() < 0.01, "VF{n} gains {gain}: {runs:?}, {all}");
+    }
+    assert!(runs[1] < 10 * MS && runs[2] < 10 * MS, "{runs:?}");
+}
+
+#[test]
+fn work_conserving_gives_it_to_the_others() {
+    let mut world = loaded(config(Mode::WorkConserving), &[Kind::Steady; 4]);
+    world.feed(Event::Pause(vf(1))).unwrap();
+    world.feed(Event::Pause(vf(2))).unwrap();
+    let runs = run_for(&mut world, 4, 10 * SEC);
+    assert!(runs[0] > 4_600 * MS && runs[3] > 4_600 * MS, "{runs:?}");
+}
+
+#[test]
+fn a_lone_vf_is_never_switched() {
+    for (mode, count) in [
+        (Mode::WorkConserving, 4),
+        (Mode::WorkConserving, 1),
+        (Mode::Strict, 1),
+    ] {
+        let mut world = loaded(config(mode), &vec![Kind::Steady; count]);
+        for n in 1..count {
+            world.feed(Event::Pause(vf(n))).unwrap();
+        }
+        world.run_until(world.now + SEC).unwrap();
+        let commands = world.engine.gpu_stats(world.now).commands;
+        let runs = run_for(&mut world, 1, 10 * SEC);
+        assert_eq!(runs[0], 10 * SEC);
+        assert_eq!(world.engine.gpu_stats(world.now).commands, commands);
+        let stats = world.engine.vf_stats(vf(0), world.now);
+        assert_eq!(stats.skips, 0);
+    }
+}
+
+#[test]
+fn who_was_alone_owes_nothing() {
+    let mut world = loaded(config(Mode::WorkConserving), &[Kind::Steady; 2]);
+    world.feed(Event::Pause(vf(1))).unwrap();
+    world.run_until(world.now + 5 * SEC).unwrap();
+    world.feed(Event::Resume(vf(1))).unwrap();
+    let runs = run_for(&mut world, 2, SEC);
+    assert!(share_error(&runs) < 0.02, "{runs:?}");
+    assert!(world.referee.gap_max < 20 * MS);
+}
+
+#[test]
+fn a_guest_that_keeps_full_access_costs_the_others_half_a_second() {
+    for mode in [Mode::WorkConserving, Mode::Strict] {
+        let mut kinds = [Kind::Steady; 16];
+        kinds[5] = Kind::Hogging;
+        let mut world = loaded(config(mode), &kinds);
+        for _ in 0..10 {
+            let words = gim_core::mailbox::GuestMessage::ReqInit.words();
+            world.feed(Event::Message { vf: vf(5), words }).unwrap();
+            world.run_until(world.now + SEC).unwrap();
+        }
+        let stats = world.engine.vf_stats(vf(5), world.now);
+        assert!(stats.timeouts >= 8, "{stats:?}");
+        let gap = world.referee.gap_max;
+        assert!(gap < 500 * MS, "{mode:?}: {gap} ns");
+    }
+}
+
+#[test]
+fn sixteen_hogs_at_once_are_served_within_twelve_seconds() {
+    let mut world = World::new(Config::DEFAULT, Rng::new(3));
+    world.enable(vec![Guest::new(Kind::Hogging); 16]).unwrap();
+    world.run_until(15 * SEC).unwrap();
+    assert!(world.referee.answered >= 16);
+    assert!(
+        world.referee.answer_max < 12 * SEC,
+        "{}",
+        world.referee.answer_max
+    );
+}
+
+#[test]
+fn a_hang_costs_the_others_one_watchdog_period() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    world.run_until(world.now + SEC).unwrap();
+    let quiet = world.referee.gap_max;
+    world.gpu.hang(vf(2));
+    world.run_until(world.now + SEC).unwrap();
+    let lost = world.referee.gap_max - quiet;
+    assert!(lost < 60 * MS, "{lost} ns");
+    assert_eq!(world.engine.vf_stats(vf(2), world.now).hangs, 1);
+    // Its guest was told, and is back.
+    assert_eq!(world.engine.vf_state(vf(2)), VfState::Active);
+}
+
+#[test]
+fn without_interrupts_the_engine_polls() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    world.gpu.faults.lost_irq = 10_000;
+    let runs = run_for(&mut world, 2, 10 * SEC);
+    assert!(share_error(&runs) < 0.01, "{runs:?}");
+    assert_eq!(world.engine.gpu_stats(world.now).lost_irqs, 4);
+    assert!(runs[0] > 4_500 * MS, "{runs:?}");
+}
+
+#[test]
+fn a_chip_without_interrupts_is_polled() {
+    let mut cfg = Config::DEFAULT;
+    cfg.set_completion(Completion::Poll { interval: 5 * US })
+        .unwrap();
+    let mut world = World::new(cfg, Rng::new(1));
+    world.gpu.interrupts = false;
+    world.weather.timer_late = US;
+    world.enable(vec![Guest::new(Kind::Steady); 2]).unwrap();
+    world.run_until(2 * SEC).unwrap();
+    let before = world.engine.gpu_stats(world.now);
+    let runs = run_for(&mut world, 2, 10 * SEC);
+    let after = world.engine.gpu_stats(world.now);
+    assert!(share_error(&runs) < 0.01, "{runs:?}");
+    assert_eq!(after.lost_irqs, 0);
+    // Commands take 85 us on average; four of them and what the polls are late.
+    let mean = (after.switch_time - before.switch_time) / (after.switches - before.switches);
+    assert!(mean < 375 * US, "{mean} ns per switch");
+}
+
+#[test]
+fn a_lost_interrupt_is_noticed_and_forgiven() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    world.gpu.faults.lost_irq = 100;
+    world.run_until(world.now + 20 * SEC).unwrap();
+    let stats = world.engine.gpu_stats(world.now);
+    assert!(stats.lost_irqs > 10, "{stats:?}");
+    assert_eq!(stats.failures, 0);
+}
+
+#[test]
+fn a_dead_gpu_can_still_be_disabled() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let faults = Faults {
+        hang: 10_000,
+        pf_hang: 10_000,
+        ..Faults::default()
+    };
+    world.gpu.faults = faults;
+    let from = world.now;
+    world.disable().unwrap();
+    assert!(world.now - from < SEC);
+    assert_eq!(world.engine.phase(), Phase::Off);
+
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    world.gpu.faults = faults;
+    world.feed(Event::PfWork(true)).unwrap();
+    world.run_until(world.now + 5 * SEC).unwrap();
+    assert_eq!(world.engine.phase(), Phase::Dead);
+    assert_eq!(world.engine.vf_state(vf(0)), VfState::Quarantined);
+    world.disable().unwrap();
+    assert_eq!(world.engine.phase(), Phase::Off);
+}
+
+#[test]
+fn the_pf_has_its_turns_and_no_more() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    world.feed(Event::PfWork(true)).unwrap();
+    let from = world.gpu.run_time(Fcn::Pf, world.now);
+    let runs = run_for(&mut world, 2, 10 * SEC);
+    let pf = world.gpu.run_time(Fcn::Pf, world.now) - from;
+    assert!(share_error(&runs) < 0.01, "{runs:?}");
+    let ratio = pf as f64 / runs[0] as f64;
+    assert!((0.3..0.37).contains(&ratio), "{ratio}");
+    for n in 0..2 {
+        world.feed(Event::Pause(vf(n))).unwrap();
+    }
+    world.run_until(world.now + 100 * MS).unwrap();
+    let commands = world.engine.gpu_stats(world.now).commands;
+    world.run_until(world.now + SEC).unwrap();
+    assert_eq!(world.engine.gpu_stats(world.now).commands, commands);
+    assert_eq!(world.engine.running(), Some(Fcn::Pf));
+}
+
+#[test]
+fn what_the_engine_books_is_what_the_hardware_ran() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    world.run_until(world.now + 10 * SEC).unwrap();
+    for n in 0..4 {
+        let booked = world.engine.vf_stats(vf(n), world.now);
+        let ran = world.gpu.run_time(Fcn::Vf(vf(n)), world.now);
+        let error = booked.run.abs_diff(ran) as f64 / ran as f64;
+        assert!(error < 0.001, "VF{n}: {booked:?}, {ran}");
+        // Running, waiting and being switched is all that a VF does.
+        assert!(
+            booked.slices > 300 && booked.wait > booked.run * 2,
+            "{booked:?}"
+        );
+    }
+}
+
+#[test]
+fn paused_in_full_access_after_it_and_in_reset() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    world.feed(Event::ResetVf(vf(0))).unwrap();
+    world.feed(Event::Pause(vf(0))).unwrap();
+    assert_eq!(world.engine.vf_state(vf(0)), VfState::Resetting);
+    world.run_until(world.now + SEC).unwrap();
+    assert_eq!(world.engine.vf_state(vf(0)), VfState::Suspended);
+    world.feed(Event::Resume(vf(0))).unwrap();
+    world.run_until(world.now + SEC).unwrap();
+    assert_eq!(world.engine.vf_state(vf(0)), VfState::Active);
+}
+
+#[test]
+fn a_device_that_is_gone_is_left_alone() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    world.gpu.gone = true;
+    world.run_until(world.now + SEC).unwrap();
+    assert_eq!(world.engine.phase(), Phase::Gone);
+    world.disable().unwrap();
+    assert_eq!(world.engine.deadline(), None);
+}
