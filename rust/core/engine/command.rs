@@ -368,7 +368,10 @@ impl Engine {
         // Each half is two commands, so the mean of one command counts twice. An outlier says
         // nothing of the next one.
         let took = took.min(COST_MAX);
-        *half = half.saturating_mul(7).saturating_add(took.saturating_mul(2)) / 8;
+        *half = half
+            .saturating_mul(7)
+            .saturating_add(took.saturating_mul(2))
+            / 8;
     }
 
     /// The function has been stopped, or was reset while it ran.
