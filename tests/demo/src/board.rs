@@ -29,10 +29,10 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool, plain: bool) -> Self {
         Self {
             quiet,
-            in_place: io::stdout().is_terminal(),
+            in_place: !plain && io::stdout().is_terminal(),
             height: 0,
         }
     }

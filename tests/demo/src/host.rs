@@ -11,6 +11,8 @@ pub(crate) struct Host {
     /// PCI address of the GPU.
     pub(crate) pci: String,
     vfs: Vec<PciDevice>,
+    /// Mode to go back to at the end.
+    mode: Option<String>,
     up: bool,
 }
 
@@ -23,6 +25,7 @@ impl Host {
             sysfs,
             pci: gpu.pci.clone(),
             vfs: Vec::new(),
+            mode: None,
             up: false,
         };
         if gpu.num_vfs != 0 {
@@ -30,6 +33,11 @@ impl Host {
             gpu.set_vfs(0, false)?;
         }
         host.up = true;
+        // Equal shares are promised in strict mode; in the other one an idle moment costs a turn.
+        if let Some(mode) = gpu.mode.as_deref().filter(|&m| m != "strict") {
+            gpu.set_mode("strict")?;
+            host.mode = Some(mode.to_owned());
+        }
         host.read()?.set_vfs(count, false)?;
         let gpu = host.read()?;
         if gpu.num_vfs != count {
@@ -74,6 +82,11 @@ impl Host {
         let gone = self.read().and_then(|gpu| gpu.set_vfs(0, true));
         if let Err(e) = gone {
             first.get_or_insert(e);
+        }
+        if let Some(mode) = self.mode.take() {
+            if let Err(e) = self.read().and_then(|gpu| gpu.set_mode(&mode)) {
+                first.get_or_insert(e);
+            }
         }
         first.map_or(Ok(()), Err).context("tearing down")
     }

@@ -27,7 +27,7 @@ struct Options {
     #[arg(long, default_value_t = 4, value_parser = count)]
     vfs: u32,
     /// Length of the measured window in seconds; made longer if it holds too few slices
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// Leave out act 2
     #[arg(long)]
@@ -35,6 +35,9 @@ struct Options {
     /// Print nothing but the outcome, as JSON
     #[arg(long)]
     json: bool,
+    /// Print one table below the other even on a terminal, such as a VM's serial line
+    #[arg(long)]
+    plain: bool,
     /// GPU to use, if there are several: PCI address or number
     #[arg(long)]
     gpu: Option<String>,

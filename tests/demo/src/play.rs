@@ -49,7 +49,16 @@ struct Play {
     stop: Arc<AtomicBool>,
     base: Reading,
     violations: u64,
-    faults: Vec<u64>,
+    faults: Vec<Faults>,
+}
+
+/// What the referee counted against a VF.
+#[derive(Clone, Copy, Default)]
+struct Faults {
+    /// Accesses outside its framebuffer, packets that could not be executed.
+    memory: u64,
+    /// Failed accesses to system memory.
+    dma: u64,
 }
 
 /// Runs the demo.  Says whether everything was as it should be.
@@ -61,8 +70,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     let referee = Referee::find()?.ok_or_else(|| {
         anyhow!("the debug device of the emulated GPU (1b36:0f0f) is missing: without it nobody counts outside the driver")
     })?;
-    let mut board = Board::new(options.json);
+    let mut board = Board::new(options.json, options.plain);
     let before = referee.snapshot()?;
+    let violations = before.violations;
+    referee.reset_stats()?;
     board.say(&format!("dividing the GPU into {} VFs", options.vfs));
     let host = Host::set_up(options.gpu.as_deref(), options.vfs)?;
     let base = Reading {
@@ -76,8 +87,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         board,
         stop,
         base,
-        violations: 0,
-        faults: vec![0; options.vfs as usize],
+        // Rules count from the driver's first moment, what guests did only from now on.
+        violations,
+        faults: vec![Faults::default(); options.vfs as usize],
     };
     play.load(options)?;
     let window = play.share(options)?;
@@ -126,7 +138,8 @@ impl Play {
         self.violations += last.violations;
         for (n, sum) in (0..).zip(&mut self.faults) {
             let f = last.vf(n);
-            *sum += f.window_faults + f.dma_faults + f.bad_packets;
+            sum.memory += f.window_faults + f.bad_packets;
+            sum.dma += f.dma_faults;
         }
     }
 
@@ -294,6 +307,9 @@ impl Play {
         self.keep(&end);
         let row = |(n, tenant): (usize, &Tenant)| {
             let (s, i) = (tenant.news().stats, n as u32);
+            let faults = self.faults.get(n).copied().unwrap_or_default();
+            // A hung engine goes on polling while the reset has taken the bus from it already.
+            let dma = if victim == Some(n) { 0 } else { faults.dma };
             Row {
                 vf: i,
                 pci: tenant.pci.clone(),
@@ -306,7 +322,7 @@ impl Play {
                 hang_gap_ns: victim.map(|_| last.vf(i).max_gap_ns),
                 recoveries: s.recoveries,
                 recovery_ns: s.max_recovery_ns,
-                faults: self.faults.get(n).copied().unwrap_or(0),
+                faults: faults.memory + dma,
                 victim: victim == Some(n),
                 error: results.get(n).and_then(|r| r.as_ref().err().cloned()),
             }

@@ -28,7 +28,8 @@ pub(crate) struct Row {
     pub(crate) recoveries: u64,
     /// Longest way back.
     pub(crate) recovery_ns: u64,
-    /// Accesses outside its memory, failed DMA, packets that could not be executed.
+    /// Accesses outside its memory, packets that could not be executed, and, unless it was hung,
+    /// failed DMA.
     pub(crate) faults: u64,
     /// Whether this VF was hung on purpose.
     pub(crate) victim: bool,
@@ -125,15 +126,20 @@ impl Outcome {
     }
 
     fn inside(&self) -> Check {
-        let n: u64 = self.tenants.iter().map(|r| r.faults).sum();
-        let found = if n == 0 {
-            "none".to_owned()
+        let hit: Vec<String> = self
+            .tenants
+            .iter()
+            .filter(|r| r.faults > 0)
+            .map(|r| format!("VF {}: {}", r.vf, r.faults))
+            .collect();
+        let found = if hit.is_empty() {
+            "none did".to_owned()
         } else {
-            n.to_string()
+            hit.join(", ")
         };
         Check {
             what: "no access left a tenant's memory",
-            ok: n == 0,
+            ok: hit.is_empty(),
             found,
         }
     }

@@ -275,6 +275,13 @@ impl Gpu {
         Ok(self.num_vfs)
     }
 
+    /// Sets whether the time of an idle VF is given away: `strict` or `work-conserving`.
+    pub fn set_mode(&self, mode: &str) -> Result<()> {
+        let path = self.dir.join("gim/mode");
+        fs::write(&path, format!("{mode}\n"))
+            .with_context(|| format!("cannot set mode {mode} ({})", path.display()))
+    }
+
     fn check_count(&self, count: u32) -> Result<()> {
         if count != 0 && !VF_COUNTS.contains(&count) {
             bail!("{count} VFs are not possible; allowed are 1, 2, 4, 8, 16, or 0 to disable");
