@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=16,vram_mb=1024
+# vm: --gpu vfs=16,vram_mb=512
 # SPDX-License-Identifier: GPL-2.0
 # Tenants do verified work, each strictly in its own slice.
 # shellcheck source=tests/vm/lib.sh
@@ -47,7 +47,7 @@ print(shares, [f["max_gap_ns"] for f in fns])
 sys.exit(any(abs(s - 0.25) > 0.02 * 0.25 + 0.006 for s in shares))
 PY
 }
-t "their shares are equal" shares
+[ -n "$SLOW" ] || t "their shares are equal" shares
 t "no protocol violation" test "$(referee get violations)" = 0
 t "no failed DMA" sh -c 'for i in 0 1 2 3; do [ "$(referee get dma_faults --vf $i)" = 0 ] || exit 1; done'
 t "the driver counted no time-out" test "$(stat vf1 hangs)" = 0
