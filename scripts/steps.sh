@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034
 # The steps of set-up and the machinery that runs them.  Sourced by setup.
 
 
@@ -39,9 +40,10 @@ step_wait() {
 	children=()
 	[ $rc = 0 ] || exit 1
 }
-stop_children() {
-	local c
-	for c in "${children[@]}"; do kill "$c" 2>/dev/null || true; done
+stop_steps() {
+	local group
+	for group in $(jobs -p); do kill -- "-$group" 2> /dev/null || true; done
+	wait
 }
 
 check_space() {
@@ -77,7 +79,7 @@ step_prerequisites() {
 
 # The build root: an own Debian tree, so that the host's compilers do not matter.
 step_root() {
-	rm -rf --one-file-system "$ROOT"
+	rm -rf --one-file-system "$ROOT" "$ROOT.new"
 	local opts=() line
 	# A host behind a proxy or a snapshot mirror has said so to its own apt.
 	if command -v apt-config > /dev/null; then
@@ -85,8 +87,10 @@ step_root() {
 			grep -E '^Acquire::(http|https)::Proxy |^Acquire::Check-(Valid-Until|Date) |^Acquire::Retries ')
 	fi
 	# The other archive entries are derived from the one mmdebstrap wrote.
+	# Mounts and processes of its own, so that nothing stays behind however this ends.
 	# shellcheck disable=SC2016
-	mmdebstrap --variant=apt --mode=root --components=main "${opts[@]}" \
+	unshare --mount --pid --fork --kill-child --mount-proc --propagation private \
+		mmdebstrap --variant=apt --mode=root --components=main "${opts[@]}" \
 		--aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Languages "none"' \
 		--aptopt='Acquire::Retries "3"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
