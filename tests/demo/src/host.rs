@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The host's side of the demo: VFs made and bound, and taken away again whatever happens.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use anyhow::{anyhow, bail, Context, Result};
 use gimctl::sysfs::{Gpu, Sysfs};
 use vf_client::pci::PciDevice;
+
+/// Further tries, a tenth of a second apart, to take the VFs away.
+const SETTLE_TRIES: u32 = 150;
 
 /// A GPU with VFs for the tenants; dropping it takes them away.
 pub(crate) struct Host {
@@ -79,7 +85,15 @@ impl Host {
                 first.get_or_insert(anyhow!(e));
             }
         }
-        let gone = self.read().and_then(|gpu| gpu.set_vfs(0, true));
+        // The driver may still be about to reset and clear what the clients left.
+        let mut gone = self.read().and_then(|gpu| gpu.set_vfs(0, true));
+        for _ in 0..SETTLE_TRIES {
+            if gone.is_ok() {
+                break;
+            }
+            sleep(Duration::from_millis(100));
+            gone = self.read().and_then(|gpu| gpu.set_vfs(0, true));
+        }
         if let Err(e) = gone {
             first.get_or_insert(e);
         }

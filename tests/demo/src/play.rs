@@ -22,6 +22,8 @@ use crate::Options;
 const WORK: [&str; 4] = ["fill", "copy", "dma", "mix"];
 /// How long a guest may take to load when all load at once: each waits 12 s at most.
 const LOAD_LIMIT: Duration = Duration::from_secs(60);
+/// Guests that load at the same time.
+const MOST_LOADING: usize = 4;
 /// How long the way back from a hang may take before the demo gives up.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 /// How long the clients may take to end and verify their last jobs.
@@ -205,6 +207,11 @@ impl Play {
         let client = find_client(options.client.as_deref());
         self.board.say("starting one client per VF");
         for (n, pci) in self.host.vfs().iter().enumerate() {
+            // Each guest waits 12 s at most for its turn, and the host serves one at a time.
+            let room = |t: &[Tenant]| t.iter().filter(|t| !runs(t)).count() < MOST_LOADING;
+            if !room(&self.tenants) && !self.watch("guests load", LOAD_LIMIT, room)? {
+                break;
+            }
             let order = Order {
                 client: &client,
                 pci,
@@ -214,14 +221,15 @@ impl Play {
             };
             self.tenants.push(Tenant::start(&order)?);
         }
-        let all_run = |t: &[Tenant]| t.iter().all(|t| t.news().state == Some(State::Running));
+        let all = self.host.vfs().len();
+        let all_run = |t: &[Tenant]| t.len() == all && t.iter().all(runs);
         if self.watch("guests load", LOAD_LIMIT, all_run)? {
             return Ok(());
         }
         let late: Vec<String> = self
             .tenants
             .iter()
-            .filter(|t| t.news().state != Some(State::Running))
+            .filter(|t| !runs(t))
             .map(|t| format!("{} ({:?})", t.pci, t.news().state))
             .collect();
         bail!(
@@ -344,6 +352,10 @@ impl Play {
             tenants: self.tenants.iter().enumerate().map(row).collect(),
         })
     }
+}
+
+fn runs(tenant: &Tenant) -> bool {
+    tenant.news().state == Some(State::Running)
 }
 
 /// Run time of VF `n` between two snapshots; the later one may count from 0 again.
