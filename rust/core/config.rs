@@ -7,12 +7,20 @@
 
 use core::fmt;
 
-use super::types::{
-    Ns,
-    VfId,
-    MAX_VFS,
-    MS,
-    US, //
+use super::{
+    policy::{
+        admit,
+        Refused,
+        Share,
+        Table, //
+    },
+    types::{
+        Ns,
+        VfId,
+        MAX_VFS,
+        MS,
+        US, //
+    },
 };
 
 /// A value was outside of the range of its setting.
@@ -66,6 +74,8 @@ pub enum Mode {
 pub enum Policy {
     /// One after the other, each for its slice.
     RoundRobin,
+    /// Whoever is furthest behind its share (see [`super::policy`]).
+    Qos,
 }
 
 /// A setting that is a time, with its range.
@@ -145,7 +155,8 @@ pub const LOST_IRQS_MAX: u8 = 4;
 /// Every setting is within its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    slices: [Ns; MAX_VFS],
+    slices: Table<Ns>,
+    shares: Table<Share>,
     pf_slice: Ns,
     watchdog: Ns,
     completion: Completion,
@@ -170,6 +181,7 @@ impl Config {
     /// Slices of 6 ms, watchdog 50 ms, completion interrupts, work-conserving round robin.
     pub const DEFAULT: Self = Self {
         slices: [6 * MS; MAX_VFS],
+        shares: [Share::DEFAULT; MAX_VFS],
         pf_slice: 2 * MS,
         watchdog: 50 * MS,
         completion: Completion::Irq,
@@ -189,15 +201,72 @@ impl Config {
         self.slices[vf.index()]
     }
 
-    /// Sets the slice of one VF: 100 us to 1 s.
+    /// Sets the slice of one VF: 100 us to 1 s, less if bounds on waits do not leave room for it.
     pub fn set_slice(&mut self, vf: VfId, ns: Ns) -> Result<(), RangeError> {
-        self.slices[vf.index()] = SLICE.check(ns)?;
+        self.change_slices(ns, vf.bit())
+    }
+
+    /// Sets the slice of all VFs: as [`Self::set_slice`].
+    pub fn set_slices(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.change_slices(ns, u32::MAX)
+    }
+
+    fn change_slices(&mut self, ns: Ns, mask: u32) -> Result<(), RangeError> {
+        SLICE.check(ns)?;
+        let with = |ns: Ns| {
+            let mut slices = self.slices;
+            for vf in VfId::in_mask(mask) {
+                slices[vf.index()] = ns;
+            }
+            slices
+        };
+        if admit(&self.shares, &with(ns)).is_err() {
+            // The longest slice that keeps all promises.
+            let (mut good, mut bad) = (0, ns);
+            while bad - good > 1 {
+                let middle = good + (bad - good) / 2;
+                match admit(&self.shares, &with(middle)) {
+                    Ok(()) => good = middle,
+                    Err(_) => bad = middle,
+                }
+            }
+            return Err(RangeError {
+                what: "slice (ns) beside the bounds on waits",
+                got: ns,
+                min: SLICE.min,
+                max: good,
+            });
+        }
+        self.slices = with(ns);
         Ok(())
     }
 
-    /// Sets the slice of all VFs: 100 us to 1 s.
-    pub fn set_slices(&mut self, ns: Ns) -> Result<(), RangeError> {
-        self.slices = [SLICE.check(ns)?; MAX_VFS];
+    /// Sets the slices of all VFs as suits their number: 2 ms up to 8 VFs, 1 ms above.
+    pub fn set_short_slices(&mut self, count: u8) -> Result<(), RangeError> {
+        self.set_slices(if count <= 8 { 2 * MS } else { MS })
+    }
+
+    /// What a VF is promised by [`Policy::Qos`].
+    pub const fn share(&self, vf: VfId) -> Share {
+        self.shares[vf.index()]
+    }
+
+    /// What all VFs are promised.
+    pub const fn shares(&self) -> &Table<Share> {
+        &self.shares
+    }
+
+    /// Promises a share to one VF, if all promises can be kept then.
+    pub fn set_share(&mut self, vf: VfId, share: Share) -> Result<(), Refused> {
+        let mut shares = self.shares;
+        shares[vf.index()] = share;
+        self.set_shares(&shares)
+    }
+
+    /// Promises shares to all VFs, if all promises can be kept then.
+    pub fn set_shares(&mut self, shares: &Table<Share>) -> Result<(), Refused> {
+        admit(shares, &self.slices)?;
+        self.shares = *shares;
         Ok(())
     }
 
@@ -353,6 +422,34 @@ mod tests {
             std::format!("{err}"),
             "slice (ns) 99999 is not in 100000..=1000000000"
         );
+    }
+
+    #[test]
+    fn slices_leave_room_for_bounds() {
+        let mut cfg = Config::DEFAULT;
+        let (f, g) = (VfId::new(0).unwrap(), VfId::new(1).unwrap());
+        let share = Share {
+            latency: Some(20 * MS),
+            ..Share::DEFAULT
+        };
+        cfg.set_share(f, share).unwrap();
+        let err = cfg.set_slice(g, 25 * MS).unwrap_err();
+        assert_eq!(err.max, 19_500 * US);
+        assert_eq!(cfg.slice(g), 6 * MS);
+        cfg.set_slice(g, err.max).unwrap();
+        assert!(cfg.set_slice(g, err.max + 1).is_err());
+        assert!(cfg
+            .set_share(
+                f,
+                Share {
+                    latency: Some(19 * MS),
+                    ..share
+                }
+            )
+            .is_err());
+        assert_eq!(cfg.share(f), share);
+        cfg.set_short_slices(16).unwrap();
+        assert_eq!(cfg.slice(g), MS);
     }
 
     #[test]

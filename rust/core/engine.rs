@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `command.rs` | the command in flight: completion, lost interrupts, watchdog, verdict |
 //! | `schedule.rs` | whose turn it is, for how long, and full access |
+//! | `qos.rs` | who is furthest behind its share, and who cannot wait |
 //! | `message.rs` | what guests ask |
 //! | `recover.rs` | resets, scrubs, and a GPU that does not answer |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
@@ -13,6 +14,7 @@
 mod command;
 mod host;
 mod message;
+mod qos;
 mod recover;
 mod schedule;
 
@@ -21,6 +23,7 @@ use self::{
         Doubt,
         Flight, //
     },
+    qos::Parts,
     schedule::Slot, //
 };
 use super::{
@@ -45,6 +48,11 @@ use super::{
         Cmd,
         Event,
         Note, //
+    },
+    policy::{
+        Refused,
+        Share,
+        Table, //
     },
     switch::{
         Context,
@@ -96,8 +104,10 @@ struct Vf {
     reset_since: Option<Ns>,
     /// When its scrub was queued, while it is being done.
     scrub_since: Option<Ns>,
-    /// Time it ran too long and has not repaid.
+    /// Time it ran too long and has not repaid (round robin).
     debt: Ns,
+    /// What it ran, divided by its part of the GPU, relative to the others (QoS).
+    vtime: u64,
     /// Since when it waits for the engine, while it could run and does not.
     waits_since: Option<Ns>,
     stats: VfStats,
@@ -114,6 +124,7 @@ impl Vf {
         reset_since: None,
         scrub_since: None,
         debt: 0,
+        vtime: 0,
         waits_since: None,
         stats: VfStats::NEW,
     };
@@ -182,12 +193,16 @@ pub struct Engine {
     holder: Option<Holder>,
     /// VFs (and bit 31: the PF) that have a turn before the next full access.
     owed: u32,
+    /// Those that had waited long are among them already.
+    owed_patient: bool,
     /// Who ran last, until the engine was parked.
     last: Option<Fcn>,
     /// Mean time of IDLE and SAVE, and of LOAD and RUN.
     cost_out: Ns,
     cost_in: Ns,
 
+    /// The shares of the GPU, as they follow from the promises and from who is active.
+    parts: Parts,
     /// VFs in state active.
     active: u32,
     /// VFs that the host wants off the engine, and those for which it awaits [`Action::Paused`].
@@ -230,9 +245,11 @@ impl Engine {
             queue: Fifo::new(),
             holder: None,
             owed: 0,
+            owed_patient: false,
             last: None,
             cost_out: 0,
             cost_in: 0,
+            parts: Parts::NEW,
             active: 0,
             paused: 0,
             pausing: 0,
@@ -317,11 +334,34 @@ impl Engine {
     /// Sets whether unused time is given to others, from the next decision on.
     pub fn set_mode(&mut self, mode: Mode) {
         self.cfg.set_mode(mode);
+        self.parts.forget();
     }
 
-    /// Sets how the next VF is chosen, from the next decision on.
+    /// Sets how the next VF is chosen, from the next decision on; what was owed is forgotten.
     pub fn set_policy(&mut self, policy: Policy) {
-        self.cfg.set_policy(policy);
+        if self.cfg.policy() != policy {
+            self.cfg.set_policy(policy);
+            self.level();
+        }
+    }
+
+    /// Promises a share to one VF, if all promises can be kept then.
+    pub fn set_share(&mut self, vf: VfId, share: Share) -> Result<(), Refused> {
+        self.cfg.set_share(vf, share)?;
+        self.level();
+        Ok(())
+    }
+
+    /// Promises shares to all VFs, if all promises can be kept then.
+    pub fn set_shares(&mut self, shares: &Table<Share>) -> Result<(), Refused> {
+        self.cfg.set_shares(shares)?;
+        self.level();
+        Ok(())
+    }
+
+    /// The part of the GPU that the VF has at this moment by its share, in 1/65536.
+    pub const fn part(&self, vf: VfId) -> u32 {
+        self.parts.of(vf)
     }
 
     /// What the engine as a whole is doing.
@@ -418,6 +458,7 @@ impl Engine {
         let each = self.vf(vf);
         each.state = to;
         each.debt = 0;
+        each.vtime = 0;
         if to == VfState::Active {
             each.waits_since = (!runs).then_some(now);
             self.active |= vf.bit();

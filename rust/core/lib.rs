@@ -15,6 +15,7 @@ pub mod engine;
 pub mod event;
 pub mod mailbox;
 pub mod partition;
+pub mod policy;
 pub mod switch;
 pub mod types;
 pub mod vf;

@@ -399,6 +399,8 @@ impl Engine {
                 each.stats.run = each.stats.run.saturating_add(ran);
                 if each.state == VfState::FullAccess {
                     each.stats.full_access = each.stats.full_access.saturating_add(ran);
+                } else {
+                    self.charge_part(vf, ran);
                 }
             }
         }

@@ -13,7 +13,10 @@ use super::super::{
         Holder, //
     },
     actions::Actions,
-    config::Mode,
+    config::{
+        Mode,
+        Policy, //
+    },
     event::Action,
     mailbox::HostMessage,
     switch::{
@@ -52,7 +55,7 @@ const FULL_ACCESS_MARGIN: Ns = 30 * MS;
 const FULL_ACCESS_QUEUED: Ns = 11_000 * MS / 16;
 
 /// The PF's bit in masks of functions.
-const PF_BIT: u32 = 1 << 31;
+pub(super) const PF_BIT: u32 = 1 << 31;
 
 /// Who has the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub(super) enum Turn {
     Vf(VfId),
     /// A VF that does not use its slot; nobody else does either.
     Absent(VfId),
+    /// Nobody, for a slice: caps and strictness leave time that nobody may have.
+    Idle,
     /// A VF with full access.
     Full(VfId),
 }
@@ -78,11 +83,13 @@ pub(super) struct Slot {
     /// When it was decided.
     pub(super) decided: Ns,
     /// Its time runs.
-    started: bool,
+    pub(super) started: bool,
     /// Somebody else wants the engine.
-    contended: bool,
+    pub(super) contended: bool,
     /// How long it lasts.
     budget: Ns,
+    /// When its time began.
+    pub(super) since: Ns,
     /// Once it has started: when it ends, or when it was first wanted by others after that.
     due: Ns,
 }
@@ -97,6 +104,7 @@ impl Slot {
             started: false,
             contended: false,
             budget,
+            since: decided,
             due: Ns::MAX,
         }
     }
@@ -114,7 +122,7 @@ impl Engine {
             return;
         }
         let (goal, context) = match self.slot.turn {
-            Turn::Nobody | Turn::Absent(_) => (Goal::Park, Context::Kept),
+            Turn::Nobody | Turn::Absent(_) | Turn::Idle => (Goal::Park, Context::Kept),
             Turn::Boot | Turn::Pf => (Goal::Run(Fcn::Pf), self.pf.context),
             Turn::Vf(vf) | Turn::Full(vf) => (Goal::Run(Fcn::Vf(vf)), self.vf(vf).context),
         };
@@ -133,10 +141,12 @@ impl Engine {
     /// Ends the slot if its time has come, and gives the engine to whoever is next.
     fn decide(&mut self, out: &mut Actions) {
         self.owed &= self.active | if self.pf.work { PF_BIT } else { 0 };
+        self.owe_patient();
         self.see_contention();
         if !self.slot_over() {
             return;
         }
+        self.charge_slot();
         let turn = self.pick();
         if turn == Turn::Nobody && self.slot.turn == Turn::Nobody {
             return;
@@ -145,6 +155,7 @@ impl Engine {
         let budget = match turn {
             Turn::Vf(vf) => self.budget(vf),
             Turn::Absent(vf) => self.cfg.slice(vf),
+            Turn::Idle => self.idle_slice(),
             _ => self.cfg.pf_slice(),
         };
         self.slot = Slot::new(turn, self.now, budget);
@@ -160,7 +171,10 @@ impl Engine {
         let contended = match self.slot.turn {
             Turn::Vf(vf) => {
                 let others = self.active & !vf.bit() != 0;
-                let slots = self.cfg.mode() == Mode::Strict && self.count > 1;
+                let slots = match self.cfg.policy() {
+                    Policy::RoundRobin => self.cfg.mode() == Mode::Strict && self.count > 1,
+                    Policy::Qos => self.idle_part() != 0,
+                };
                 if !others && !slots {
                     self.vf(vf).debt = 0;
                 }
@@ -171,6 +185,9 @@ impl Engine {
         };
         if contended && !self.slot.contended && self.slot.started {
             // What it ran while it was alone is nobody's loss.
+            if let Some(fcn) = self.seat.running() {
+                self.book_run(fcn);
+            }
             self.slot.due = self.slot.due.max(self.now);
         }
         self.slot.contended = contended;
@@ -184,7 +201,10 @@ impl Engine {
             (_, Turn::Boot) => self.pf.context == Context::Kept,
             (_, Turn::Pf) => late || !self.pf.work,
             (_, Turn::Vf(vf)) => late || self.active & vf.bit() == 0,
-            (_, Turn::Absent(_)) => late || self.active == 0 || self.cfg.mode() != Mode::Strict,
+            (_, Turn::Absent(_)) => {
+                late || self.active == 0 || self.cfg.mode() != Mode::Strict || !self.rotates()
+            }
+            (_, Turn::Idle) => late || self.active == 0 || self.rotates(),
             (_, Turn::Full(vf)) => self.holder.map(|holder| holder.vf) != Some(vf),
         }
     }
@@ -205,6 +225,9 @@ impl Engine {
         }
         if self.active == 0 {
             return pf;
+        }
+        if !self.rotates() {
+            return self.pick_by_share();
         }
         // In the first round those with much debt are skipped, in the second nobody is.
         self.rotate(true)
@@ -258,6 +281,9 @@ impl Engine {
 
     /// The length of the VF's next slice; part of its debt is repaid by it.
     fn budget(&mut self, vf: VfId) -> Ns {
+        if !self.rotates() {
+            return self.share_budget(vf);
+        }
         let slice = self.cfg.slice(vf);
         let each = self.vf(vf);
         let pay = each.debt.min(slice / 2);
@@ -286,14 +312,20 @@ impl Engine {
     /// Nobody runs; the slot of an absent VF lasts as long as if it had been switched to.
     fn parked(&mut self) {
         self.last = None;
-        if matches!(self.slot.turn, Turn::Absent(_)) && !self.slot.started {
-            let cost = self.cost_in.saturating_add(self.cost_out);
-            self.start_slot(self.slot.budget.saturating_add(cost));
+        if self.slot.started {
+            return;
+        }
+        let cost = self.cost_in.saturating_add(self.cost_out);
+        match self.slot.turn {
+            Turn::Absent(_) => self.start_slot(self.slot.budget.saturating_add(cost)),
+            Turn::Idle => self.start_slot(self.slot.budget),
+            _ => {}
         }
     }
 
     fn start_slot(&mut self, lasts: Ns) {
         self.slot.started = true;
+        self.slot.since = self.now;
         self.slot.due = self.now.saturating_add(lasts);
     }
 
@@ -313,9 +345,13 @@ impl Engine {
         };
         if fcn == Fcn::Vf(vf) && self.active & vf.bit() != 0 {
             let over = now.saturating_sub(due);
+            let rotates = self.rotates();
             let each = self.vf(vf);
             each.stats.overrun = each.stats.overrun.saturating_add(over);
-            each.debt = each.debt.saturating_add(over).min(DEBT_MAX);
+            // By shares, it is charged like all that it ran.
+            if rotates {
+                each.debt = each.debt.saturating_add(over).min(DEBT_MAX);
+            }
         }
     }
 
@@ -327,7 +363,7 @@ impl Engine {
     }
 
     /// The VF that full access can be granted to now.
-    fn grantable(&self) -> Option<VfId> {
+    pub(super) fn grantable(&self) -> Option<VfId> {
         if self.queue.is_empty()
             || self.holder.is_some()
             || self.owed != 0
@@ -348,6 +384,7 @@ impl Engine {
 
     fn grant(&mut self, vf: VfId, out: &mut Actions) {
         self.queue.remove(vf);
+        self.owed_patient = false;
         let Some(kind) = self.vf(vf).want.take() else {
             return;
         };
@@ -355,6 +392,7 @@ impl Engine {
             vf,
             kind,
             ready: None,
+            waited: self.longest_wait(),
         });
         self.shift(vf, VfEvent::Grant, out);
         // A guest that was reset meanwhile has to be scrubbed first.
@@ -406,7 +444,8 @@ impl Engine {
             Mode::WorkConserving => others,
             Mode::Strict => u32::MAX,
         };
-        let mut round = FULL_ACCESS_MARGIN;
+        let waited = self.holder.as_ref().map_or(0, |holder| holder.waited);
+        let mut round = FULL_ACCESS_MARGIN.saturating_add(waited);
         for each in self.enabled().filter(|each| slots & each.bit() != 0) {
             round = round.saturating_add(self.cfg.slice(each).saturating_add(cost));
         }

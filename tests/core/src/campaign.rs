@@ -5,9 +5,10 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use gim_core::{
-    config::{Completion, Config, Mode},
+    config::{Completion, Config, Mode, Policy},
     event::Event,
     partition::{Partition, PartitionError},
+    policy::Share,
     types::{VfId, MS, US},
 };
 
@@ -124,6 +125,13 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
     } else {
         Mode::WorkConserving
     });
+    if rng.chance(1, 2) {
+        cfg.set_policy(Policy::Qos);
+        for vf in VfId::all() {
+            // What cannot be promised is refused, and nothing changes.
+            let _ = cfg.set_share(vf, share(rng));
+        }
+    }
     if rng.chance(1, 3) {
         let interval = rng.pick(&[5 * US, 20 * US]);
         cfg.set_completion(Completion::Poll { interval })
@@ -149,6 +157,16 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
         };
     }
     Ok(world)
+}
+
+/// A random promise.
+pub fn share(rng: &mut Rng) -> Share {
+    Share {
+        weight: rng.within(1..1_000) as u16,
+        min: rng.pick(&[0, 0, 0, 20, 200]),
+        cap: rng.pick(&[1_000, 1_000, 1_000, 300, 50]),
+        latency: rng.pick(&[None, None, None, Some(20 * MS), Some(100 * MS)]),
+    }
 }
 
 /// A random table keeps its promise, or is refused.

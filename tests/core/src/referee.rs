@@ -105,6 +105,11 @@ impl Referee {
         self.vfs[vf.index()].dirty_since = Some(now);
     }
 
+    /// How long the VF has waited, at this moment.
+    pub fn gap(&self, n: usize, now: Ns) -> Ns {
+        now - self.vfs[n].waits.unwrap_or(now)
+    }
+
     /// An event is about to be fed.
     pub fn before(&mut self, now: Ns, event: &Event) {
         match *event {

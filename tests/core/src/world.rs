@@ -10,7 +10,7 @@ use std::{
 
 use gim_core::{
     actions::Actions,
-    config::Config,
+    config::{Config, Mode, Policy},
     engine::{Engine, Phase},
     event::{Action, CmdStatus, Event, StatusSource, Work},
     types::{Ns, VfId, MAX_VFS, MS, US},
@@ -373,17 +373,32 @@ impl World {
         let again = self.rng.within(MS..200 * MS);
         self.plan(again, Coming::Host);
         let n = self.rng.within(0..self.guests.len() as u64) as usize;
-        match self.rng.within(0..12) {
+        match self.rng.within(0..15) {
             0..=1 => self.feed(Event::Pause(vf(n))),
             2..=4 => self.feed(Event::Resume(vf(n))),
             5 => self.feed(Event::ResetVf(vf(n))),
             6..=7 => self.feed(Event::PfWork(true)),
             8..=9 => self.feed(Event::PfWork(false)),
             10 => {
+                let share = crate::campaign::share(&mut self.rng);
+                let _ = self.engine.set_share(vf(n), share);
+                Ok(())
+            }
+            11 => {
+                let policy = self.rng.pick(&[Policy::RoundRobin, Policy::Qos]);
+                self.engine.set_policy(policy);
+                Ok(())
+            }
+            12 => {
+                let mode = self.rng.pick(&[Mode::Strict, Mode::WorkConserving]);
+                self.engine.set_mode(mode);
+                Ok(())
+            }
+            13 => {
                 let slice = self.rng.pick(&[100 * US, MS, 6 * MS, 20 * MS]);
-                self.engine
-                    .set_slice(vf(n), slice)
-                    .map_err(|e| e.to_string())
+                // Refused where bounds on waits leave no room.
+                let _ = self.engine.set_slice(vf(n), slice);
+                Ok(())
             }
             _ => {
                 // A stray interrupt.

@@ -4,7 +4,7 @@
 
 use gim_core::{
     actions::Actions,
-    config::{Config, Mode},
+    config::{Config, Mode, Policy},
     engine::Engine,
     event::{CmdStatus, Event, StatusSource, Work},
     partition::{Partition, UNIT},
@@ -71,10 +71,12 @@ proptest! {
     #[test]
     fn the_engine_takes_anything(
         strict in any::<bool>(),
+        qos in any::<bool>(),
         steps in prop::collection::vec((wait(), event()), 1..300),
     ) {
         let mut cfg = Config::DEFAULT;
         cfg.set_mode(if strict { Mode::Strict } else { Mode::WorkConserving });
+        cfg.set_policy(if qos { Policy::Qos } else { Policy::RoundRobin });
         let mut engine = Engine::new(cfg);
         let mut out = Actions::new();
         let mut now = 0u64;

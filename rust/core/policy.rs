@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Quality of service: what each VF is promised, what the GPU can promise, and the share that
+//! follows.
+//!
+//! A VF has a weight, a guaranteed minimum, a cap, and a bound on its wait for a slice. Shares are
+//! proportional to weights, raised to minima and cut to caps; what nobody may have is left idle.
+//! The VF that is furthest behind its share has the next turn, unless another's wait would exceed
+//! its bound.
+
+use core::fmt;
+
+use super::{
+    config::RangeError,
+    types::{
+        Ns,
+        VfId,
+        MAX_VFS,
+        MS,
+        US, //
+    },
+};
+
+/// The whole GPU, in the unit of [`Share::min`] and [`Share::cap`]: 1/1000.
+pub const WHOLE: u16 = 1000;
+
+/// The whole GPU, in the unit of computed shares.
+pub const ONE: u32 = 1 << 16;
+
+/// The largest weight.
+pub const WEIGHT_MAX: u16 = 10_000;
+
+/// What a switch adds to a slice, when waits are promised.
+const SWITCH_ALLOWANCE: Ns = 500 * US;
+
+/// The range of bounds on waits.
+const LATENCY_MIN: Ns = MS;
+const LATENCY_MAX: Ns = 10_000 * MS;
+
+/// What a VF is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its part relative to the others': 1 to 10000.
+    pub weight: u16,
+    /// The part of the GPU's time that it has at least while it is active, in 1/1000.
+    pub min: u16,
+    /// The part that it has at most, in 1/1000: 1 to 1000, not below `min`.
+    pub cap: u16,
+    /// The longest wait for a slice, in ns (1 ms to 10 s), full access of others aside.
+    pub latency: Option<Ns>,
+}
+
+impl Share {
+    /// Weight 100, no minimum, no cap, no bound.
+    pub const DEFAULT: Self = Self {
+        weight: 100,
+        min: 0,
+        cap: WHOLE,
+        latency: None,
+    };
+}
+
+/// Why a promise cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// A value is out of its range.
+    Range(RangeError),
+    /// The cap is below the guaranteed minimum.
+    CapBelowMin {
+        /// The cap, in 1/1000.
+        cap: u16,
+        /// The minimum, in 1/1000.
+        min: u16,
+    },
+    /// Minima, and what short waits need, exceed the GPU.
+    Overcommitted {
+        /// Their sum, in 1/1000.
+        sum: u32,
+    },
+    /// The slices of the others make the wait longer than that.
+    Latency {
+        /// Whose bound cannot be kept.
+        vf: VfId,
+        /// Its bound, in ns.
+        bound: Ns,
+        /// The wait that can happen, in ns.
+        wait: Ns,
+    },
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Range(e) => e.fmt(f),
+            Self::CapBelowMin { cap, min } => {
+                write!(
+                    f,
+                    "cap {cap}/1000 is below the guaranteed minimum {min}/1000"
+                )
+            }
+            Self::Overcommitted { sum } => {
+                write!(
+                    f,
+                    "guarantees of all VFs are {sum}/1000, at most 1000/1000 are allowed"
+                )
+            }
+            Self::Latency { vf, bound, wait } => write!(
+                f,
+                "VF{}: with these slices it waits up to {wait} ns, its bound is {bound} ns",
+                vf.raw()
+            ),
+        }
+    }
+}
+
+/// A table with an entry per VF.
+pub type Table<T> = [T; MAX_VFS];
+
+fn range(what: &'static str, got: u64, min: u64, max: u64) -> Result<(), Refused> {
+    match got >= min && got <= max {
+        true => Ok(()),
+        false => Err(Refused::Range(RangeError {
+            what,
+            got,
+            min,
+            max,
+        })),
+    }
+}
+
+/// Whether all these promises can be kept together.
+///
+/// Each minimum, or the part that a slice within each bound needs if that is more, is reserved;
+/// their sum is at most the GPU. A bound must leave room for a slice of every other VF that has a
+/// bound and for the longest slice of those that have none.
+pub fn admit(shares: &Table<Share>, slices: &Table<Ns>) -> Result<(), Refused> {
+    let cost = |vf: VfId| slices[vf.index()].saturating_add(SWITCH_ALLOWANCE);
+    let (mut sum, mut bounded, mut longest) = (0u32, 0, 0);
+    for vf in VfId::all() {
+        let share = &shares[vf.index()];
+        range("weight", share.weight.into(), 1, WEIGHT_MAX.into())?;
+        range(
+            "guaranteed minimum (1/1000)",
+            share.min.into(),
+            0,
+            WHOLE.into(),
+        )?;
+        range("cap (1/1000)", share.cap.into(), 1, WHOLE.into())?;
+        if share.cap < share.min {
+            let (cap, min) = (share.cap, share.min);
+            return Err(Refused::CapBelowMin { cap, min });
+        }
+        let mut part = u64::from(share.min);
+        if let Some(bound) = share.latency {
+            range("latency bound (ns)", bound, LATENCY_MIN, LATENCY_MAX)?;
+            let period = bound.saturating_add(cost(vf));
+            part = part.max((cost(vf) * u64::from(WHOLE)).div_ceil(period));
+            bounded += cost(vf);
+        } else {
+            longest = longest.max(cost(vf));
+        }
+        // CAST: a part of at most 1000.
+        sum += part as u32;
+    }
+    if sum > u32::from(WHOLE) {
+        return Err(Refused::Overcommitted { sum });
+    }
+    for vf in VfId::all() {
+        if let Some(bound) = shares[vf.index()].latency {
+            let wait = bounded - cost(vf) + longest;
+            if wait > bound {
+                return Err(Refused::Latency { vf, bound, wait });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The parts of the GPU that the VFs in `mask` have, in 1/65536; 0 for the others.
+///
+/// Their sum is at most [`ONE`]; it is less only where caps say so, or by rounding.
+pub fn distribute(shares: &Table<Share>, mask: u32) -> Table<u32> {
+    let scale = |part: u16| u32::from(part) * ONE / u32::from(WHOLE);
+    let mut parts = [0; MAX_VFS];
+    let mut open = mask & ((1 << MAX_VFS) - 1);
+    let mut left = ONE;
+    // Each round settles at least one VF: those below their minimum, or those above their cap,
+    // whichever is the larger trouble; the rest is distributed anew.
+    while open != 0 {
+        let weights: u32 = VfId::in_mask(open)
+            .map(|vf| u32::from(shares[vf.index()].weight))
+            .sum();
+        let (mut low, mut high, mut lacking, mut excess) = (0, 0, 0, 0);
+        for vf in VfId::in_mask(open) {
+            let share = &shares[vf.index()];
+            let part = u64::from(left) * u64::from(share.weight) / u64::from(weights.max(1));
+            // CAST: a part of `left`, which is a `u32`.
+            let part = part as u32;
+            let fits = part.max(scale(share.min)).min(scale(share.cap));
+            parts[vf.index()] = fits;
+            if fits > part {
+                low |= vf.bit();
+                lacking += fits - part;
+            }
+            if fits < part {
+                high |= vf.bit();
+                excess += part - fits;
+            }
+        }
+        let settled = match (low | high, lacking >= excess, lacking == excess) {
+            (0, _, _) => open,
+            (all, _, true) => all,
+            (_, true, _) => low,
+            (_, false, _) => high,
+        };
+        for vf in VfId::in_mask(settled) {
+            left = left.saturating_sub(parts[vf.index()]);
+        }
+        open &= !settled;
+    }
+    parts
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;
