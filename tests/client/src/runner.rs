@@ -138,6 +138,9 @@ impl<T: Transport> Runner<T> {
     pub fn step(&mut self, refill: bool) -> Result<()> {
         match self.try_step(refill) {
             Err(Error::Reset(_)) => self.recover(true),
+            // The host clears the framebuffer after a reset, perhaps while a job that had ended
+            // before is being verified.
+            Err(Error::WrongBytes(_)) if self.vf.was_reset() => self.recover(true),
             other => other,
         }
     }

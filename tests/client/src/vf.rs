@@ -366,6 +366,17 @@ impl<T: Transport> Vf<T> {
         }
     }
 
+    /// Whether the function was reset since it was set up, or is about to be.
+    ///
+    /// The mailbox's interrupt enables can always be read, and a reset clears them.
+    pub fn was_reset(&mut self) -> bool {
+        let message = mailbox::received(&mut self.t);
+        matches!(
+            message,
+            event::FLR_NOTIFICATION | event::FLR_NOTIFICATION_CMPL
+        ) || self.t.reg_read(mmio::MAILBOX_INT_CNTL) != VALID_INT_EN | ACK_INT_EN
+    }
+
     /// Waits until job `seq` is done, at most `limit`.
     pub fn wait_fence(&mut self, seq: u32, limit: Duration) -> Result<()> {
         let start = self.t.now();

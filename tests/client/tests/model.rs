@@ -252,3 +252,17 @@ fn dirty_framebuffer_is_found_wherever_it_is() {
         vf.stop().unwrap();
     }
 }
+
+#[test]
+fn a_reset_is_told_from_corruption() {
+    let m = machine(1, 16);
+    let mut r = runner(&m, 0, ALL, Plan::default());
+    r.start().unwrap();
+    run_for(&m, std::slice::from_mut(&mut r), 5);
+    assert!(!r.vf.was_reset());
+    m.borrow_mut().reset(1);
+    assert!(r.vf.was_reset());
+    run_for(&m, std::slice::from_mut(&mut r), 20);
+    assert_eq!(r.vf.stats.recoveries, 1);
+    assert!(!r.vf.was_reset());
+}

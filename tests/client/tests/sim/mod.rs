@@ -190,10 +190,11 @@ impl Sim {
         self.slice_end = self.world.now + SLICE_NS;
     }
 
-    fn reset(&mut self, slot: usize) {
+    pub(crate) fn reset(&mut self, slot: usize) {
         self.send(slot, event::FLR_NOTIFICATION, true);
         self.spin(10_000_000);
         self.gpu.flr(&mut self.world, slot);
+        self.current = self.current.filter(|&s| s != slot);
         self.tenants[slot] = Tenant::default();
         self.send(slot, event::FLR_NOTIFICATION_CMPL, false);
         self.resets += 1;
