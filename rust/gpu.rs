@@ -99,6 +99,8 @@ pub(crate) struct State {
     /// Slow work that is queued: a bit per VF.
     resets: u32,
     scrubs: u32,
+    /// Resets that the guest itself has asked for: it must see its message acknowledged first.
+    requested: u32,
     /// VFs that are gone and whose framebuffer is still to be zeroed: a bit per VF.
     leftovers: u32,
     /// The PF is on the engine and runs.
@@ -128,6 +130,7 @@ impl Gpu {
                     ih_read: 0,
                     resets: 0,
                     scrubs: 0,
+                    requested: 0,
                     leftovers: 0,
                     pf_runs: false,
                     fill: None,
@@ -204,16 +207,16 @@ impl Gpu {
             Action::PfRuns(runs) => this.pf_runs(st, runs),
             Action::Stopped => {
                 st.stopped = true;
-                this.changed.notify_all();
+                this.cancel_fill(st);
             }
             Action::Paused(_) => this.changed.notify_all(),
-            Action::Note(note) => this.note(note),
+            Action::Note(note) => this.note(st, note),
         }
         None
     }
 
     /// Tells whoever watches.
-    fn note(&self, note: Note) {
+    fn note(&self, st: &mut State, note: Note) {
         let gpu = self.id();
         let dev = self.hw.pf.get();
         match note {
@@ -242,6 +245,9 @@ impl Gpu {
             Note::Reset { vf, reason } => {
                 // CAST: As above.
                 trace::reset(gpu, vf.raw().into(), reason as u32);
+                if reason == ResetReason::GuestRequest {
+                    st.requested |= vf.bit();
+                }
                 // A guest or its VMM resets at every start: that is no news.
                 let ordinary = matches!(reason, ResetReason::GuestFlr | ResetReason::GuestRequest);
                 if !ordinary && may_log() {
@@ -286,7 +292,7 @@ impl HrTimerCallback for Gpu {
     type Pointer<'a> = Arc<Self>;
 
     fn run(this: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
-        // SAFETY: The timer's mode is a hard one: its callback runs with interrupts disabled.
+        // SAFETY: Timer callbacks run with interrupts disabled (PREEMPT_RT is off).
         let irq = unsafe { LocalInterruptDisabled::assume_disabled() };
         let mut st = this.state.lock_with(irq);
         st.armed = None;

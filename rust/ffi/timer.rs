@@ -10,16 +10,17 @@ use kernel::{
     time::{
         hrtimer::{
             HasHrTimer,
-            RelativePinnedHardMode, //
+            RelativePinnedMode, //
         },
         Delta,
         Monotonic, //
     },
 };
 
-/// The mode of all timers of this driver: the callback runs in hard interrupt context of the CPU
-/// that armed it.
-pub(crate) type Mode = RelativePinnedHardMode<Monotonic>;
+/// The mode of all timers of this driver: the callback runs on the CPU that armed it, in hard
+/// interrupt context. Not one of the `Hard` modes: those promise to take no `spinlock_t`, which on
+/// PREEMPT_RT would sleep; this one would be moved to a softirq there.
+pub(crate) type Mode = RelativePinnedMode<Monotonic>;
 
 /// An owner of a timer that can be armed without a handle.
 ///

@@ -37,6 +37,10 @@ use crate::{
 const RESET_TRIES: u32 = 200;
 const RESET_PAUSE_MS: i64 = 10;
 
+/// How long a guest that asks for a reset may take to see the acknowledgement, which the reset
+/// wipes: it looks every 5 ms (gpu-iov-hardware.md, 4.3).
+const ACK_PAUSE_MS: i64 = 20;
+
 /// Bytes of framebuffer mapped at a time.
 const SCRUB_CHUNK: u64 = 16 << 20;
 
@@ -87,6 +91,9 @@ impl Gpu {
     /// Resets a VF by FLR.
     fn reset_vf(&self, vf: VfId) -> Result {
         let dev = self.hw.pf.vf(vf.raw()).ok_or(ENODEV)?;
+        if self.with(|st| take_bit(&mut st.requested, vf)) {
+            fsleep(Delta::from_millis(ACK_PAUSE_MS));
+        }
         for _ in 0..RESET_TRIES {
             match dev.try_reset() {
                 Err(e) if e == EAGAIN => fsleep(Delta::from_millis(RESET_PAUSE_MS)),
@@ -115,6 +122,13 @@ impl Gpu {
         }
         Ok(())
     }
+}
+
+/// Takes a VF out of a mask; whether it was in it.
+fn take_bit(mask: &mut u32, vf: VfId) -> bool {
+    let was = *mask & vf.bit() != 0;
+    *mask &= !vf.bit();
+    was
 }
 
 /// Takes the lowest VF out of a mask.

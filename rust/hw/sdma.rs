@@ -94,6 +94,11 @@ impl CopyEngine {
         mmio.write_reg(regs::SDMA0_GFX_RB_WPTR::from(wptr));
     }
 
+    /// Whether the ring is in force: it is not once the PF's context was lost.
+    pub(crate) fn is_set_up(&self, mmio: &Mmio) -> bool {
+        mmio.read(regs::SDMA0_GFX_RB_CNTL).rb_enable()
+    }
+
     /// The last fence that was written.
     pub(crate) fn fence(&self) -> u32 {
         self.area.read32(FENCE_AT)
