@@ -37,6 +37,8 @@ pub struct VfStats {
     pub messages: u64,
     /// Messages of it that were refused or ignored.
     pub dropped: u64,
+    /// Times it exceeded a limit.
+    pub guarded: u64,
 }
 
 /// What the engine of one GPU has done since it was made.
@@ -56,6 +58,8 @@ pub struct GpuStats {
     pub polls: u64,
     /// Time the PF was on the engine, in ns.
     pub pf_run: Ns,
+    /// Resets of the whole GPU.
+    pub gpu_resets: u64,
     /// Events that had no place where they came: a late interrupt, an answer nobody waits for.
     pub stray: u64,
 }
@@ -78,6 +82,7 @@ impl VfStats {
         resets: 0,
         messages: 0,
         dropped: 0,
+        guarded: 0,
     };
 }
 
@@ -91,6 +96,7 @@ impl GpuStats {
         lost_irqs: 0,
         polls: 0,
         pf_run: 0,
+        gpu_resets: 0,
         stray: 0,
     };
 }

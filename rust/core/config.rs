@@ -8,6 +8,12 @@
 use core::fmt;
 
 use super::{
+    guard::{
+        Limit,
+        Rate,
+        Rates,
+        RATES, //
+    },
     policy::{
         admit,
         Refused,
@@ -169,6 +175,9 @@ pub struct Config {
     work_bound: Ns,
     mode: Mode,
     policy: Policy,
+    rates: Rates,
+    guard: bool,
+    gpu_reset: bool,
 }
 
 impl Default for Config {
@@ -194,6 +203,9 @@ impl Config {
         work_bound: 60_000 * MS,
         mode: Mode::WorkConserving,
         policy: Policy::RoundRobin,
+        rates: RATES,
+        guard: true,
+        gpu_reset: true,
     };
 
     /// The slice of a VF, in ns.
@@ -388,6 +400,36 @@ impl Config {
     /// Sets whether unused time is given to others.
     pub fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+    }
+
+    /// How much of something a VF may have.
+    pub const fn rate(&self, limit: Limit) -> Rate {
+        self.rates[limit.index()]
+    }
+
+    /// Sets how much of something a VF may have.
+    pub fn set_rate(&mut self, limit: Limit, rate: Rate) {
+        self.rates[limit.index()] = rate;
+    }
+
+    /// Whether limits are enforced.
+    pub const fn guard(&self) -> bool {
+        self.guard
+    }
+
+    /// Sets whether limits are enforced.
+    pub fn set_guard(&mut self, on: bool) {
+        self.guard = on;
+    }
+
+    /// Whether a GPU that does not answer is reset as a whole.
+    pub const fn gpu_reset(&self) -> bool {
+        self.gpu_reset
+    }
+
+    /// Sets whether a GPU that does not answer is reset as a whole.
+    pub fn set_gpu_reset(&mut self, on: bool) {
+        self.gpu_reset = on;
     }
 
     /// How the next VF is chosen.

@@ -8,21 +8,26 @@
 //! | `schedule.rs` | whose turn it is, for how long, and full access |
 //! | `qos.rs` | who is furthest behind its share, and who cannot wait |
 //! | `message.rs` | what guests ask |
-//! | `recover.rs` | resets, scrubs, and a GPU that does not answer |
+//! | `guard.rs` | what is done about guests that exceed their limits |
+//! | `recover.rs` | resets and scrubs of VFs |
+//! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
 mod command;
+mod guard;
 mod host;
 mod message;
 mod qos;
 mod recover;
 mod schedule;
+mod whole;
 
 use self::{
     command::{
         Doubt,
         Flight, //
     },
+    guard::Buckets,
     qos::Parts,
     schedule::Slot, //
 };
@@ -48,6 +53,11 @@ use super::{
         Cmd,
         Event,
         Note, //
+    },
+    guard::{
+        Bucket,
+        Limit,
+        Rate, //
     },
     policy::{
         Refused,
@@ -80,6 +90,8 @@ pub enum Phase {
     On,
     /// VFs are being disabled.
     Stopping,
+    /// The GPU does not answer and is being reset; then VFs are admitted again.
+    Recovering,
     /// The GPU does not answer: nothing is commanded until VFs are disabled.
     Dead,
     /// The device has left the bus: nothing is ever commanded again.
@@ -110,6 +122,8 @@ struct Vf {
     vtime: u64,
     /// Since when it waits for the engine, while it could run and does not.
     waits_since: Option<Ns>,
+    /// What it may still have of what is limited.
+    buckets: Buckets,
     stats: VfStats,
 }
 
@@ -126,6 +140,7 @@ impl Vf {
         debt: 0,
         vtime: 0,
         waits_since: None,
+        buckets: guard::FULL,
         stats: VfStats::NEW,
     };
 
@@ -210,6 +225,18 @@ pub struct Engine {
     pausing: u32,
     /// VFs whose framebuffer is to be scrubbed.
     dirty: u32,
+    /// VFs that have work, as the hardware says; all, until it says anything.
+    busy: u32,
+    /// VFs that are not listened to, whose requests wait, and that are quarantined once reset.
+    muted: u32,
+    delayed: u32,
+    condemned: u32,
+    /// The host has parked the scheduler, and waits for [`Action::AllPaused`].
+    frozen: bool,
+    freezing: bool,
+    /// When the reset of the GPU was queued, while it is being done, and how many there may be.
+    gpu_reset_since: Option<Ns>,
+    gpu_resets: Bucket,
     pf: Pf,
     vfs: [Vf; MAX_VFS],
     stats: GpuStats,
@@ -254,6 +281,14 @@ impl Engine {
             paused: 0,
             pausing: 0,
             dirty: 0,
+            busy: u32::MAX,
+            muted: 0,
+            delayed: 0,
+            condemned: 0,
+            frozen: false,
+            freezing: false,
+            gpu_reset_since: None,
+            gpu_resets: Bucket::FULL,
             pf: Pf {
                 context: Context::Clear,
                 work: false,
@@ -280,10 +315,12 @@ impl Engine {
         self.check_access(out);
         self.check_work(out);
         self.check_resets(out);
+        self.check_guard(out);
         self.suspend_paused(out);
         self.drive(out);
         self.queue_scrub(out);
         self.tell_paused(out);
+        self.tell_all_paused(out);
         self.tell_stopped(out);
     }
 
@@ -301,6 +338,9 @@ impl Engine {
             Event::Pause(vf) => self.pause(vf),
             Event::Resume(vf) => self.resume(vf, out),
             Event::ResetVf(vf) => self.host_reset(vf, out),
+            Event::PauseAll => self.pause_all(),
+            Event::ResumeAll => self.resume_all(),
+            Event::Busy { mask } => self.busy = mask,
             Event::PfWork(work) => self.pf.work = work,
             Event::Gone => self.gone(out),
         }
@@ -313,7 +353,8 @@ impl Engine {
         }
         let slow = earlier(self.work_deadline(), self.resets_deadline());
         let turn = earlier(self.slot_deadline(), self.access_deadline());
-        earlier(self.command_deadline(), earlier(turn, slow))
+        let rest = earlier(slow, self.guard_deadline());
+        earlier(self.command_deadline(), earlier(turn, rest))
     }
 
     /// The settings.
@@ -357,6 +398,16 @@ impl Engine {
         self.cfg.set_shares(shares)?;
         self.level();
         Ok(())
+    }
+
+    /// Sets how much of something a VF may have.
+    pub fn set_rate(&mut self, limit: Limit, rate: Rate) {
+        self.cfg.set_rate(limit, rate);
+    }
+
+    /// Sets whether limits are enforced.
+    pub fn set_guard(&mut self, on: bool) {
+        self.cfg.set_guard(on);
     }
 
     /// The part of the GPU that the VF has at this moment by its share, in 1/65536.

@@ -64,6 +64,9 @@ pub enum Work {
     Reset(VfId),
     /// Zero the VF's framebuffer.
     Scrub(VfId),
+    /// Reset the whole GPU and restore its set-up: SR-IOV with the same VFs, framebuffer table,
+    /// interrupts. Does not touch framebuffers: scrubs of all VFs follow. All contexts are lost.
+    GpuReset,
 }
 
 /// Something happened.
@@ -112,6 +115,16 @@ pub enum Event {
     Resume(VfId),
     /// The host orders a reset of the VF.
     ResetVf(VfId),
+    /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access is finished first.
+    PauseAll,
+    /// The host lets the scheduler go on.
+    ResumeAll,
+    /// The hardware says which VFs have work, one bit per VF. Until it was said once, all are taken
+    /// to have some. In work-conserving mode those without are skipped.
+    Busy {
+        /// One bit per VF.
+        mask: u32,
+    },
     /// The PF's own copy engine has work (true) or has no more (false): schedule the PF.
     PfWork(bool),
     /// The device has left the bus.
@@ -147,6 +160,12 @@ pub enum Action {
     Stopped,
     /// [`Event::Pause`] is complete: the VF's state is saved.
     Paused(VfId),
+    /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved.
+    AllPaused,
+    /// The VF's messages are taken again after it had sent too many: read the one that waits, if
+    /// any. Meanwhile ([`super::engine::Engine::takes_messages`] is false) the shell leaves what
+    /// the VF sends unread and unacknowledged.
+    Listen(VfId),
     /// Tell whoever watches (tracepoint, uevent, log).
     Note(Note),
 }
@@ -199,6 +218,17 @@ pub enum Note {
     Polling,
     /// The GPU itself does not answer: nothing is commanded until VFs have been disabled.
     Dead,
+    /// The whole GPU is reset.
+    GpuReset,
+    /// A VF has exceeded a limit. Said once per offence, not for each message that is dropped.
+    Guard {
+        /// Which VF.
+        vf: VfId,
+        /// Which limit.
+        limit: super::guard::Limit,
+        /// What is done about it.
+        act: super::guard::Act,
+    },
 }
 
 /// Why a VF is reset.
@@ -215,4 +245,6 @@ pub enum ResetReason {
     GuestFlr,
     /// The host asked.
     HostRequest,
+    /// The whole GPU is reset.
+    GpuReset,
 }

@@ -13,6 +13,7 @@ pub mod actions;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod guard;
 pub mod mailbox;
 pub mod partition;
 pub mod policy;

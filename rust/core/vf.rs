@@ -20,7 +20,7 @@ pub enum VfState {
     Suspended,
     /// It is being reset and scrubbed.
     Resetting,
-    /// It cannot be reset, or offended too often: it gets nothing until it is disabled.
+    /// It cannot be reset, or offended too often: it gets nothing until the host resets it.
     Quarantined,
 }
 
@@ -63,6 +63,7 @@ impl VfState {
             (S::Available | S::Active, E::Suspend) => S::Suspended,
             (S::Suspended, E::ResumeActive) => S::Active,
             (S::Suspended, E::ResumeAvailable) => S::Available,
+            (S::Quarantined, E::Release) => S::Resetting,
             (S::Quarantined, _) => return None,
             (_, E::Reset) => S::Resetting,
             (_, E::Quarantine) => S::Quarantined,
@@ -98,13 +99,15 @@ pub enum VfEvent {
     Reset,
     /// It is given up.
     Quarantine,
+    /// The host gives it another chance: it is reset.
+    Release,
     /// VFs are disabled.
     Disable,
 }
 
 impl VfEvent {
     /// All events.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Clean,
         Self::Grant,
         Self::Loaded,
@@ -114,6 +117,7 @@ impl VfEvent {
         Self::ResumeAvailable,
         Self::Reset,
         Self::Quarantine,
+        Self::Release,
         Self::Disable,
     ];
 }
@@ -124,14 +128,14 @@ mod tests {
 
     /// The whole table, row by row; `.` is no transition.
     const TABLE: [(VfState, &str); 7] = [
-        // Clean Grant Loaded Unloaded Suspend ResumeAct ResumeAvail Reset Quarantine Disable
-        (VfState::Unavailable, "a......rqu"),
-        (VfState::Available, ".f..s..rqu"),
-        (VfState::FullAccess, "..Aa...rqu"),
-        (VfState::Active, ".f.as..rqu"),
-        (VfState::Suspended, ".....Aarqu"),
-        (VfState::Resetting, "a......rqu"),
-        (VfState::Quarantined, ".........u"),
+        // Clean Grant Loaded Unloaded Suspend ResumeAct ResumeAvail Reset Quarantine Release Disable
+        (VfState::Unavailable, "a......rq.u"),
+        (VfState::Available, ".f..s..rq.u"),
+        (VfState::FullAccess, "..Aa...rq.u"),
+        (VfState::Active, ".f.as..rq.u"),
+        (VfState::Suspended, ".....Aarq.u"),
+        (VfState::Resetting, "a......rq.u"),
+        (VfState::Quarantined, ".........ru"),
     ];
 
     fn letter(state: Option<VfState>) -> char {

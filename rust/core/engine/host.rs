@@ -6,8 +6,10 @@ use super::super::{
     actions::Actions,
     event::{
         Action,
+        Note,
         ResetReason, //
     },
+    mailbox::HostMessage,
     switch::{
         Context,
         Seat, //
@@ -22,6 +24,7 @@ use super::super::{
     },
 };
 use super::{
+    guard,
     Engine,
     Phase,
     Slot,
@@ -51,6 +54,8 @@ impl Engine {
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
         (self.own_resets, self.new_resets) = (0, 0);
+        (self.muted, self.delayed, self.condemned) = (0, 0, 0);
+        self.busy = u32::MAX;
         self.polling = false;
         self.lost_irqs = 0;
         self.cursor = 0;
@@ -66,7 +71,7 @@ impl Engine {
     /// VFs cease to exist: whoever runs is parked, then the shell is told.
     pub(super) fn disable(&mut self, out: &mut Actions) {
         self.stopping = true;
-        if matches!(self.phase, Phase::On | Phase::Dead | Phase::Off) {
+        if self.phase != Phase::Gone {
             self.phase = Phase::Stopping;
         }
         self.drop_vfs(out);
@@ -99,6 +104,7 @@ impl Engine {
         self.owed = 0;
         self.queue.clear();
         self.dirty = 0;
+        (self.muted, self.delayed) = (0, 0);
         self.slot = Slot::NONE;
         self.overrun_from = None;
         for vf in VfId::all().take(usize::from(self.count).min(MAX_VFS)) {
@@ -181,14 +187,28 @@ impl Engine {
         }
     }
 
-    /// The host orders a reset; one that is going on, or a VF that nobody has used, is enough.
+    /// The host orders a reset; one that is going on, or a VF that nobody has used, is enough. It
+    /// gives a quarantined VF another chance.
     pub(super) fn host_reset(&mut self, vf: VfId, out: &mut Actions) {
-        let state = self.vf(vf).state;
-        if !matches!(
-            state,
-            VfState::Unavailable | VfState::Resetting | VfState::Quarantined
-        ) {
-            self.reset(vf, ResetReason::HostRequest, out);
+        let each = &self.vfs[vf.index()];
+        match each.state {
+            VfState::Unavailable | VfState::Resetting => {}
+            VfState::Quarantined if each.working() || self.phase != Phase::On => {}
+            VfState::Quarantined => self.release_vf(vf, out),
+            _ => self.reset(vf, ResetReason::HostRequest, out),
         }
+    }
+
+    fn release_vf(&mut self, vf: VfId, out: &mut Actions) {
+        let reason = ResetReason::HostRequest;
+        out.push(Action::Note(Note::Reset { vf, reason }));
+        self.condemned &= !vf.bit();
+        let each = self.vf(vf);
+        each.buckets = guard::FULL;
+        each.stats.resets = each.stats.resets.saturating_add(1);
+        each.notified = true;
+        self.shift(vf, VfEvent::Release, out);
+        self.send(vf, HostMessage::FlrNotification, out);
+        self.queue_reset(vf, out);
     }
 }

@@ -43,12 +43,13 @@ use super::{
 impl Engine {
     /// A VF has sent a message.
     pub(super) fn message(&mut self, vf: VfId, words: &MailWords, out: &mut Actions) {
-        let open = self.phase == Phase::On && vf.raw() < self.count;
+        let open = matches!(self.phase, Phase::On | Phase::Recovering) && vf.raw() < self.count;
         let state = self.vf(vf).state;
         let stats = &mut self.vf(vf).stats;
         stats.messages = stats.messages.saturating_add(1);
         let message = GuestMessage::parse(words);
-        let known = message.filter(|_| open && state != VfState::Quarantined);
+        let open = open && state != VfState::Quarantined && self.takes(vf, out);
+        let known = message.filter(|_| open);
         let done = match known {
             Some(GuestMessage::ReqInit) => self.req_init(vf, out),
             Some(GuestMessage::ReqFini) => self.req_fini(vf, out),
@@ -60,6 +61,10 @@ impl Engine {
         if !done {
             let stats = &mut self.vf(vf).stats;
             stats.dropped = stats.dropped.saturating_add(1);
+            if !self.takes_messages(vf) {
+                // That was said once.
+                return;
+            }
             let code = words[0];
             out.push(Action::Note(Note::MessageDropped { vf, code }));
         }

@@ -104,7 +104,7 @@ impl Engine {
     /// Computes the parts anew if somebody came or left.
     fn refresh_parts(&mut self) {
         let mask = match self.cfg.mode() {
-            Mode::WorkConserving => self.active,
+            Mode::WorkConserving => self.runnable(),
             Mode::Strict => u32::MAX >> (32 - u32::from(self.count.clamp(1, 16))),
         };
         if self.parts.mask == Some(mask) && self.parts.active == self.active {
@@ -138,7 +138,11 @@ impl Engine {
         if self.rotates() || !self.slot.contended {
             return;
         }
-        let part = self.parts.of(vf);
+        // Who has a turn without work has no part in the contest.
+        let part = match self.parts.of(vf) {
+            0 => PF_PART,
+            part => part,
+        };
         let each = self.vf(vf);
         each.vtime = each.vtime.saturating_add(virtual_time(ran, part));
     }
@@ -172,7 +176,7 @@ impl Engine {
             true => 0,
             false => self.owed & self.active,
         };
-        let among = if owed != 0 { owed } else { self.active };
+        let among = if owed != 0 { owed } else { self.runnable() };
         let behind = VfId::in_mask(among).min_by_key(|vf| self.vfs[vf.index()].vtime);
         let Some(vf) = behind else {
             return Turn::Nobody;
@@ -192,8 +196,7 @@ impl Engine {
     /// Makes virtual times relative to the least of them, so that they stay small. Who has no part
     /// in the contest is level with it.
     fn relate_vtimes(&mut self) {
-        let active = self.active;
-        let least = VfId::in_mask(active).map(|vf| self.vfs[vf.index()].vtime);
+        let least = VfId::in_mask(self.runnable()).map(|vf| self.vfs[vf.index()].vtime);
         let mut base = least.min().unwrap_or(0);
         if self.parts.idle != 0 {
             base = base.min(self.parts.idle_vtime);
@@ -259,7 +262,7 @@ impl Engine {
         };
         let mut waiting = [(Ns::MAX, VfId::FIRST); MAX_VFS];
         let mut count = 0;
-        for vf in VfId::in_mask(self.active).filter(|&vf| Some(vf) != first) {
+        for vf in VfId::in_mask(self.runnable()).filter(|&vf| Some(vf) != first) {
             let since = self.vfs[vf.index()].waits_since.unwrap_or(self.now);
             let by = since.saturating_add(self.patience(vf));
             // Sorted by insertion: there are few.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Resets, scrubs, and a GPU that does not answer.
+//! Resets and scrubs of VFs.
 //!
 //! A reset takes effect long before it is complete: as soon as RESET_NOTIFICATION shows it, the
 //! seat is empty and the others go on, while the VF's FLR, its configuration and its scrub take
@@ -14,6 +14,10 @@ use super::super::{
         Note,
         ResetReason,
         Work, //
+    },
+    guard::{
+        Act,
+        Limit, //
     },
     mailbox::HostMessage,
     switch::{
@@ -49,6 +53,9 @@ impl Engine {
         // After its guest's own reset the seat is empty, unless that may have come before LOAD.
         let own = reason != ResetReason::GuestFlr || (engaged && self.doubt.is_about(vf));
         out.push(Action::Note(Note::Reset { vf, reason }));
+        if reason != ResetReason::HostRequest {
+            self.spend(vf, Limit::Resets, 1);
+        }
         self.keep_request(vf, reason);
         let each = self.vf(vf);
         each.stats.resets = each.stats.resets.saturating_add(1);
@@ -74,7 +81,7 @@ impl Engine {
     }
 
     /// A request that was not answered yet survives one reset that its guest did not cause.
-    fn keep_request(&mut self, vf: VfId, reason: ResetReason) {
+    pub(super) fn keep_request(&mut self, vf: VfId, reason: ResetReason) {
         let mut unanswered = None;
         if let Some(holder) = self.holder.filter(|holder| holder.vf == vf) {
             if holder.ready.is_none() {
@@ -115,7 +122,7 @@ impl Engine {
 
     /// Queues the reset. RESET_NOTIFICATION is read before, so that a reset by the guest, if it
     /// shows, is not taken for ours.
-    fn queue_reset(&mut self, vf: VfId, out: &mut Actions) {
+    pub(super) fn queue_reset(&mut self, vf: VfId, out: &mut Actions) {
         let now = self.now;
         let wait = match self.blocked {
             Some(_) => self.cfg.reset_poll(),
@@ -137,7 +144,7 @@ impl Engine {
         self.abort_flight();
     }
 
-    fn send(&mut self, vf: VfId, message: HostMessage, out: &mut Actions) {
+    pub(super) fn send(&mut self, vf: VfId, message: HostMessage, out: &mut Actions) {
         out.push(Action::Send {
             vf,
             words: message.words(),
@@ -189,6 +196,10 @@ impl Engine {
             self.dead(out);
             return;
         };
+        if !self.take_one(vf, Limit::Hangs) {
+            self.condemned |= vf.bit();
+            self.note_guard(vf, Limit::Hangs, Act::Quarantine, out);
+        }
         let each = self.vf(vf);
         each.stats.hangs = each.stats.hangs.saturating_add(1);
         match each.state {
@@ -202,22 +213,7 @@ impl Engine {
         }
     }
 
-    /// The GPU itself does not answer: nothing is commanded any more until VFs are disabled.
-    pub(super) fn dead(&mut self, out: &mut Actions) {
-        self.lose_seat(out);
-        if self.phase != Phase::On && self.phase != Phase::Off {
-            return;
-        }
-        self.phase = Phase::Dead;
-        out.push(Action::Note(Note::Dead));
-        self.holder = None;
-        self.slot = super::Slot::NONE;
-        for vf in self.enabled() {
-            self.quarantine(vf, out);
-        }
-    }
-
-    fn quarantine(&mut self, vf: VfId, out: &mut Actions) {
+    pub(super) fn quarantine(&mut self, vf: VfId, out: &mut Actions) {
         self.queue.remove(vf);
         self.dirty &= !vf.bit();
         let each = self.vf(vf);
@@ -229,17 +225,19 @@ impl Engine {
 
     /// Slow work has ended.
     pub(super) fn work_done(&mut self, work: Work, ok: bool, out: &mut Actions) {
-        let (vf, since) = match work {
-            Work::Reset(vf) => (vf, self.vf(vf).reset_since.take()),
-            Work::Scrub(vf) => (vf, self.vf(vf).scrub_since.take()),
+        let since = match work {
+            Work::Reset(vf) => self.vf(vf).reset_since.take(),
+            Work::Scrub(vf) => self.vf(vf).scrub_since.take(),
+            Work::GpuReset => self.gpu_reset_since.take(),
         };
         if since.is_none() {
             self.stats.stray = self.stats.stray.saturating_add(1);
             return;
         }
         match work {
-            Work::Reset(_) => self.reset_done(vf, ok, out),
-            Work::Scrub(_) => self.scrub_done(vf, ok, out),
+            Work::Reset(vf) => self.reset_done(vf, ok, out),
+            Work::Scrub(vf) => self.scrub_done(vf, ok, out),
+            Work::GpuReset => self.gpu_reset_done(ok, out),
         }
     }
 
@@ -255,7 +253,8 @@ impl Engine {
         if self.phase != Phase::On || self.vf(vf).state != VfState::Resetting {
             return;
         }
-        if ok {
+        let condemned = self.condemned & vf.bit() != 0;
+        if ok && !condemned {
             self.dirty |= vf.bit();
             self.read_resets(out);
         } else {
@@ -308,7 +307,8 @@ impl Engine {
     /// When the oldest slow work counts as failed.
     pub(super) fn work_deadline(&self) -> Option<Ns> {
         let started = |vf: &super::Vf| super::earlier(vf.reset_since, vf.scrub_since);
-        let oldest = self.vfs.iter().filter_map(started).min()?;
+        let oldest = self.vfs.iter().filter_map(started).min();
+        let oldest = super::earlier(oldest, self.gpu_reset_since)?;
         (oldest != GIVEN_UP).then(|| oldest.saturating_add(self.cfg.work_bound()))
     }
 
@@ -318,6 +318,10 @@ impl Engine {
             return;
         };
         let since = deadline.saturating_sub(self.cfg.work_bound());
+        if self.gpu_reset_since.is_some_and(|at| at <= since) {
+            self.gpu_reset_since = Some(GIVEN_UP);
+            self.gpu_reset_done(false, out);
+        }
         for vf in VfId::all() {
             let each = self.vf(vf);
             let late = |at: &Option<Ns>| at.is_some_and(|at| at <= since);
@@ -363,6 +367,7 @@ impl Engine {
         if let Some(holder) = self.holder.filter(|_| late) {
             let stats = &mut self.vf(holder.vf).stats;
             stats.timeouts = stats.timeouts.saturating_add(1);
+            self.spend(holder.vf, Limit::Timeouts, 1);
             self.reset(holder.vf, ResetReason::FullAccessTimeout, out);
         }
     }

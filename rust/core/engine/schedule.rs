@@ -18,6 +18,7 @@ use super::super::{
         Policy, //
     },
     event::Action,
+    guard::Limit,
     mailbox::HostMessage,
     switch::{
         next,
@@ -45,7 +46,7 @@ use super::{
 const DEBT_MAX: Ns = 200 * MS;
 
 /// A VF that waited this long has its turn, whatever it owes.
-const SKIP_WAIT_MAX: Ns = 200 * MS;
+pub(super) const SKIP_WAIT_MAX: Ns = 200 * MS;
 
 /// What a full access leaves for the switches and the reset that may follow it.
 const FULL_ACCESS_MARGIN: Ns = 30 * MS;
@@ -86,6 +87,8 @@ pub(super) struct Slot {
     pub(super) started: bool,
     /// Somebody else wants the engine.
     pub(super) contended: bool,
+    /// Its VF had no work when it was decided.
+    idle: bool,
     /// How long it lasts.
     budget: Ns,
     /// When its time began.
@@ -103,6 +106,7 @@ impl Slot {
             decided,
             started: false,
             contended: false,
+            idle: false,
             budget,
             since: decided,
             due: Ns::MAX,
@@ -113,7 +117,7 @@ impl Slot {
 impl Engine {
     /// Decides whose turn it is and takes the next step on the way there.
     pub(super) fn drive(&mut self, out: &mut Actions) {
-        if matches!(self.phase, Phase::Dead | Phase::Gone) {
+        if matches!(self.phase, Phase::Recovering | Phase::Dead | Phase::Gone) {
             return;
         }
         self.decide(out);
@@ -140,7 +144,8 @@ impl Engine {
 
     /// Ends the slot if its time has come, and gives the engine to whoever is next.
     fn decide(&mut self, out: &mut Actions) {
-        self.owed &= self.active | if self.pf.work { PF_BIT } else { 0 };
+        let runnable = self.runnable();
+        self.owed &= runnable | if self.pf.work { PF_BIT } else { 0 };
         self.owe_patient();
         self.see_contention();
         if !self.slot_over() {
@@ -159,6 +164,7 @@ impl Engine {
             _ => self.cfg.pf_slice(),
         };
         self.slot = Slot::new(turn, self.now, budget);
+        self.slot.idle = matches!(turn, Turn::Vf(vf) if self.busy & vf.bit() == 0);
         self.see_contention();
         if let Turn::Full(vf) = turn {
             self.grant(vf, out);
@@ -168,9 +174,10 @@ impl Engine {
     /// Others want the engine from now on, or no longer.
     fn see_contention(&mut self) {
         let waiting = self.grantable().is_some();
+        let runnable = self.runnable();
         let contended = match self.slot.turn {
             Turn::Vf(vf) => {
-                let others = self.active & !vf.bit() != 0;
+                let others = runnable & !vf.bit() != 0;
                 let slots = match self.cfg.policy() {
                     Policy::RoundRobin => self.cfg.mode() == Mode::Strict && self.count > 1,
                     Policy::Qos => self.idle_part() != 0,
@@ -180,7 +187,7 @@ impl Engine {
                 }
                 others || slots || self.pf.work || waiting
             }
-            Turn::Pf => self.active != 0 || waiting,
+            Turn::Pf => runnable != 0 || waiting,
             _ => true,
         };
         if contended && !self.slot.contended && self.slot.started {
@@ -196,11 +203,20 @@ impl Engine {
     fn slot_over(&self) -> bool {
         let slot = &self.slot;
         let late = slot.started && slot.contended && self.now >= slot.due;
+        let late = late || (self.frozen && !matches!(slot.turn, Turn::Boot | Turn::Full(_)));
         match (self.phase, slot.turn) {
             (Phase::Stopping, _) | (_, Turn::Nobody) => true,
             (_, Turn::Boot) => self.pf.context == Context::Kept,
             (_, Turn::Pf) => late || !self.pf.work,
-            (_, Turn::Vf(vf)) => late || self.active & vf.bit() == 0,
+            (_, Turn::Vf(vf)) => {
+                // Whoever runs out of work makes room, unless it had none when its turn came.
+                let among = if slot.idle {
+                    self.active
+                } else {
+                    self.runnable()
+                };
+                late || among & vf.bit() == 0
+            }
             (_, Turn::Absent(_)) => {
                 late || self.active == 0 || self.cfg.mode() != Mode::Strict || !self.rotates()
             }
@@ -214,11 +230,15 @@ impl Engine {
         let pf = if self.pf.work { Turn::Pf } else { Turn::Nobody };
         match self.phase {
             Phase::On => {}
+            Phase::Off if self.frozen => return Turn::Nobody,
             Phase::Off => return pf,
-            Phase::Stopping | Phase::Dead | Phase::Gone => return Turn::Nobody,
+            Phase::Stopping | Phase::Recovering | Phase::Dead | Phase::Gone => return Turn::Nobody,
         }
         if self.pf.context == Context::Clear {
             return Turn::Boot;
+        }
+        if self.frozen {
+            return Turn::Nobody;
         }
         if let Some(vf) = self.grantable() {
             return Turn::Full(vf);
@@ -238,6 +258,7 @@ impl Engine {
     /// The next position that is somebody's turn: VFs in order, then the PF.
     fn rotate(&mut self, skipping: bool) -> Option<Turn> {
         let positions = self.count.saturating_add(1);
+        let runnable = self.runnable();
         for _ in 0..positions {
             let at = if self.cursor < positions {
                 self.cursor
@@ -251,7 +272,7 @@ impl Engine {
                 }
                 continue;
             };
-            if self.active & vf.bit() != 0 {
+            if runnable & vf.bit() != 0 {
                 if !(skipping && self.skip(vf)) {
                     return Some(Turn::Vf(vf));
                 }
@@ -365,6 +386,7 @@ impl Engine {
     /// The VF that full access can be granted to now.
     pub(super) fn grantable(&self) -> Option<VfId> {
         if self.queue.is_empty()
+            || self.frozen
             || self.holder.is_some()
             || self.owed != 0
             || self.phase != Phase::On
@@ -374,7 +396,7 @@ impl Engine {
         let ready = |vf: &&VfId| {
             let each = &self.vfs[vf.index()];
             match each.state {
-                VfState::Available => each.want.is_some(),
+                VfState::Available => each.want.is_some() && self.held_until(**vf) <= self.now,
                 VfState::Active => each.want == Some(Access::Fini),
                 _ => false,
             }
@@ -394,6 +416,10 @@ impl Engine {
             ready: None,
             waited: self.longest_wait(),
         });
+        self.delayed &= !vf.bit();
+        if kind != Access::Fini {
+            self.spend(vf, Limit::Requests, 1);
+        }
         self.shift(vf, VfEvent::Grant, out);
         // A guest that was reset meanwhile has to be scrubbed first.
         self.read_resets(out);
@@ -424,7 +450,12 @@ impl Engine {
 
     /// Ends full access; every other function that runs has a turn before the next one.
     pub(super) fn end_access(&mut self) {
-        if self.holder.take().is_some() {
+        if let Some(holder) = self.holder.take() {
+            let others = self.active & !holder.vf.bit() != 0;
+            if let Some(ready) = holder.ready.filter(|_| others) {
+                let took = self.now.saturating_sub(ready);
+                self.spend(holder.vf, Limit::AccessTime, took / MS);
+            }
             let pf = if self.pf.work { PF_BIT } else { 0 };
             self.owed = self.active | pf;
         }

@@ -137,9 +137,13 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
         cfg.set_completion(Completion::Poll { interval })
             .map_err(text)?;
     }
+    cfg.set_guard(rng.chance(1, 3));
+    cfg.set_gpu_reset(rng.chance(2, 3));
     let mut world = World::new(cfg, Rng::new(rng.bits()));
     world.gpu.interrupts = world.engine.config().completion() == Completion::Irq;
-    world.referee.answer_bound = 30_000 * MS;
+    // What the guard holds up waits longer than any episode.
+    let guarded = world.engine.config().guard();
+    world.referee.answer_bound = if guarded { 2_000_000 * MS } else { 30_000 * MS };
     if clean {
         // A round, full access, and what late timers cost.
         world.referee.gap_bound = 510 * MS;

@@ -252,6 +252,19 @@ impl Gpu {
         }
     }
 
+    /// The whole GPU is reset: nothing is left but who is enabled.
+    pub fn reset(&mut self, now: Ns, vfs: u32) {
+        self.advance(now);
+        self.book(now);
+        self.seat = Seat::Empty;
+        self.flight = None;
+        self.status = CmdStatus::Done;
+        self.disable();
+        self.saved[MAX_VFS] = None;
+        self.expected[MAX_VFS] = None;
+        self.notification = vfs;
+    }
+
     /// VFs have been disabled: nothing of them is left.
     pub fn disable(&mut self) {
         self.notification = 0;

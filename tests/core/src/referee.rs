@@ -53,6 +53,8 @@ pub struct Referee {
     /// World switches.
     pub switches: u64,
     disabling: Option<Ns>,
+    gpu_reset: bool,
+    frozen: bool,
     pf_runs: bool,
 }
 
@@ -69,6 +71,8 @@ impl Default for Referee {
             answered: 0,
             switches: 0,
             disabling: None,
+            gpu_reset: false,
+            frozen: false,
             pf_runs: false,
         }
     }
@@ -128,6 +132,7 @@ impl Referee {
             }
             Event::WorkDone { work, ok } => match work {
                 Work::Reset(vf) => self.vfs[vf.index()].reset = false,
+                Work::GpuReset => self.gpu_reset = false,
                 Work::Scrub(vf) => {
                     let each = &mut self.vfs[vf.index()];
                     let began = each.scrub.take();
@@ -141,6 +146,15 @@ impl Referee {
                 let each = &mut self.vfs[vf.index()];
                 each.pausing = each.pausing.or(Some(now));
                 each.paused = true;
+            }
+            Event::PauseAll => self.frozen = true,
+            Event::ResumeAll => {
+                self.frozen = false;
+                // Waiting was the operator's business.
+                for each in &mut self.vfs {
+                    each.asked = each.asked.map(|_| now);
+                    each.waits = each.waits.map(|_| now);
+                }
             }
             Event::Resume(vf) => {
                 let each = &mut self.vfs[vf.index()];
@@ -161,13 +175,22 @@ impl Referee {
             Action::Command(cmd) if gpu.busy(now) => {
                 no(format!("{cmd:?} while a command is in flight"))
             }
-            Action::Command(_) if matches!(engine.phase(), Phase::Dead | Phase::Gone) => {
+            Action::Command(_)
+                if matches!(
+                    engine.phase(),
+                    Phase::Recovering | Phase::Dead | Phase::Gone
+                ) =>
+            {
                 no("a command for a GPU that does not answer")
             }
             Action::Send { vf, words, .. } => self.sent(now, vf, &words, gpu),
             Action::Queue(work) => self.queued(now, work),
             Action::PfRuns(runs) => self.pf(runs, gpu),
             Action::Stopped => self.stopped(gpu),
+            Action::AllPaused => match gpu.seat() {
+                Seat::Running(_) | Seat::Idled(_) if !gpu.gone => no("all paused, but one runs"),
+                _ => Ok(()),
+            },
             Action::Paused(vf) => self.paused(vf, engine, gpu),
             Action::Note(note) => {
                 self.note(now, note);
@@ -209,14 +232,20 @@ impl Referee {
     }
 
     fn queued(&mut self, now: Ns, work: Work) -> Verdict {
-        let (Work::Reset(vf) | Work::Scrub(vf)) = work;
+        let (Work::Reset(vf) | Work::Scrub(vf)) = work else {
+            let twice = std::mem::replace(&mut self.gpu_reset, true);
+            return match twice {
+                true => no("the GPU is reset while it is being reset"),
+                false => Ok(()),
+            };
+        };
         let each = &mut self.vfs[vf.index()];
         if each.reset || each.scrub.is_some() {
             return no(format!("{work:?} while work for it is going on"));
         }
         match work {
             Work::Reset(_) => each.reset = true,
-            Work::Scrub(_) => each.scrub = Some(now),
+            _ => each.scrub = Some(now),
         }
         Ok(())
     }
@@ -302,7 +331,10 @@ impl Referee {
         let believed = engine.seat();
         let excused = believed == Seat::Unknown
             || busy
-            || matches!(engine.phase(), Phase::Dead | Phase::Gone)
+            || matches!(
+                engine.phase(),
+                Phase::Recovering | Phase::Dead | Phase::Gone
+            )
             || believed
                 .fcn()
                 .and_then(Fcn::vf)
@@ -328,7 +360,7 @@ impl Referee {
             }
             let gap = now - each.waits.unwrap_or(now);
             self.gap_max = self.gap_max.max(gap);
-            if gap > self.gap_bound {
+            if gap > self.gap_bound && !self.frozen {
                 let stats = engine.vf_stats(vf, now);
                 return no(format!("{vf:?} has not run for {} ms: {stats:?}", gap / MS));
             }
@@ -337,7 +369,7 @@ impl Referee {
             return Ok(());
         }
         let late = |at: Option<Ns>| at.is_some_and(|at| now - at > self.answer_bound);
-        if late(each.asked) && !each.paused {
+        if late(each.asked) && !each.paused && !self.frozen {
             return no(format!("the request of {vf:?} was never answered"));
         }
         if late(each.pausing) {

@@ -12,7 +12,7 @@ use gim_core::{
     actions::Actions,
     config::{Config, Mode, Policy},
     engine::{Engine, Phase},
-    event::{Action, CmdStatus, Event, StatusSource, Work},
+    event::{Action, CmdStatus, Event, MailWords, StatusSource, Work},
     types::{Ns, VfId, MAX_VFS, MS, US},
 };
 
@@ -43,6 +43,8 @@ enum Coming {
     ResetDone(usize),
     /// A VF's scrub is complete.
     ScrubDone(usize),
+    /// The reset of the GPU is complete.
+    GpuResetDone,
     /// The operator does something.
     Host,
 }
@@ -100,6 +102,10 @@ pub struct World {
     pub steps: u64,
     /// [`Action::Stopped`] was said.
     pub stopped: bool,
+    /// [`Action::AllPaused`] was said.
+    pub all_paused: bool,
+    /// What VFs that are not listened to have sent last.
+    unread: [Option<MailWords>; MAX_VFS],
     rng: Rng,
     coming: BinaryHeap<Reverse<(Ns, u64, Coming)>>,
     serial: u64,
@@ -126,6 +132,8 @@ impl World {
             weather: Weather::default(),
             steps: 0,
             stopped: false,
+            all_paused: false,
+            unread: [None; MAX_VFS],
             rng,
             coming: BinaryHeap::new(),
             serial: 0,
@@ -143,6 +151,7 @@ impl World {
         let count = guests.len();
         self.guests = guests;
         self.stopped = false;
+        self.unread = [None; MAX_VFS];
         self.gpu.disable();
         self.referee.enabled(count);
         self.feed(Event::Enable { count: count as u8 })?;
@@ -280,7 +289,17 @@ impl World {
                 let done = self.rng.within(self.weather.scrub.clone());
                 self.plan(done, Coming::ScrubDone(vf.index()));
             }
+            Action::Queue(Work::GpuReset) => {
+                let done = self.rng.within(300 * MS..600 * MS);
+                self.plan(done, Coming::GpuResetDone);
+            }
+            Action::Listen(vf) => {
+                if let Some(words) = self.unread[vf.index()].take() {
+                    self.answers.push_back(Event::Message { vf, words });
+                }
+            }
             Action::Stopped => self.stopped = true,
+            Action::AllPaused => self.all_paused = true,
             Action::ClearValid(_) | Action::PfRuns(_) | Action::Paused(_) | Action::Note(_) => {}
         }
         Ok(())
@@ -293,7 +312,7 @@ impl World {
             let late = self.rng.within(0..self.weather.timer_late + 1);
             let wait = at.saturating_sub(self.now);
             self.spins = if wait == 0 { self.spins + 1 } else { 0 };
-            if self.spins > 4 {
+            if self.spins > 20 {
                 return Err(format!("the deadline {at} stays in the past"));
             }
             self.plan(wait.saturating_add(late), Coming::Timer(self.timer));
@@ -339,6 +358,18 @@ impl World {
             }
             Coming::ResetDone(n) => self.work_done(Work::Reset(vf(n)))?,
             Coming::ScrubDone(n) => self.work_done(Work::Scrub(vf(n)))?,
+            Coming::GpuResetDone => {
+                let ok = !self.gpu.gone && !self.rng.chance(self.weather.work_fails, 10_000);
+                if ok {
+                    let count = self.engine.count();
+                    self.gpu.reset(self.now, (1 << count) - 1);
+                    for n in 0..usize::from(count) {
+                        self.referee.flr(self.now, vf(n));
+                    }
+                }
+                let work = Work::GpuReset;
+                self.feed(Event::WorkDone { work, ok })?;
+            }
             Coming::Host => self.host()?,
         }
         Ok(true)
@@ -352,7 +383,7 @@ impl World {
     fn deed(&mut self, n: usize, deed: Deed) -> Verdict {
         match deed {
             Deed::Nothing => Ok(()),
-            Deed::Send(words) => self.feed(Event::Message { vf: vf(n), words }),
+            Deed::Send(words) => self.hear(vf(n), words),
             Deed::Flr => {
                 self.referee.flr(self.now, vf(n));
                 self.gpu.flr(self.now, vf(n), &mut self.rng);
@@ -365,6 +396,16 @@ impl World {
         }
     }
 
+    /// A VF has sent a message; it is only read if it is listened to.
+    pub fn hear(&mut self, vf: VfId, words: MailWords) -> Verdict {
+        if self.engine.takes_messages(vf) {
+            self.feed(Event::Message { vf, words })
+        } else {
+            self.unread[vf.index()] = Some(words);
+            Ok(())
+        }
+    }
+
     /// The operator does something at random.
     fn host(&mut self) -> Verdict {
         if self.guests.is_empty() || self.engine.phase() != Phase::On {
@@ -373,7 +414,7 @@ impl World {
         let again = self.rng.within(MS..200 * MS);
         self.plan(again, Coming::Host);
         let n = self.rng.within(0..self.guests.len() as u64) as usize;
-        match self.rng.within(0..15) {
+        match self.rng.within(0..20) {
             0..=1 => self.feed(Event::Pause(vf(n))),
             2..=4 => self.feed(Event::Resume(vf(n))),
             5 => self.feed(Event::ResetVf(vf(n))),
@@ -393,6 +434,12 @@ impl World {
                 let mode = self.rng.pick(&[Mode::Strict, Mode::WorkConserving]);
                 self.engine.set_mode(mode);
                 Ok(())
+            }
+            14 => self.feed(Event::PauseAll),
+            15..=16 => self.feed(Event::ResumeAll),
+            17 => {
+                let mask = self.rng.bits() as u32;
+                self.feed(Event::Busy { mask })
             }
             13 => {
                 let slice = self.rng.pick(&[100 * US, MS, 6 * MS, 20 * MS]);

@@ -26,7 +26,11 @@ fn status() -> impl Strategy<Value = CmdStatus> {
 }
 
 fn work() -> impl Strategy<Value = Work> {
-    prop_oneof![vf().prop_map(Work::Reset), vf().prop_map(Work::Scrub)]
+    prop_oneof![
+        8 => vf().prop_map(Work::Reset),
+        8 => vf().prop_map(Work::Scrub),
+        1 => Just(Work::GpuReset),
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -48,6 +52,9 @@ fn event() -> impl Strategy<Value = Event> {
         2 => vf().prop_map(Event::Resume),
         2 => vf().prop_map(Event::ResetVf),
         2 => any::<bool>().prop_map(Event::PfWork),
+        1 => Just(Event::PauseAll),
+        1 => Just(Event::ResumeAll),
+        1 => any::<u32>().prop_map(|mask| Event::Busy { mask }),
     ]
 }
 
@@ -92,7 +99,7 @@ proptest! {
             while now < u64::MAX && engine.deadline().is_some_and(|at| at <= now) {
                 engine.step(now, Event::Timer, &mut out);
                 tries += 1;
-                prop_assert!(tries < 8, "{:?}", engine);
+                prop_assert!(tries < 24, "{:?}", engine);
             }
         }
     }

@@ -6,6 +6,8 @@ use gim_core::{
     config::{Completion, Config, Mode, Policy},
     engine::Phase,
     event::Event,
+    guard::{Limit, Rate},
+    mailbox::GuestMessage,
     policy::{Share, Table},
     types::{Fcn, Ns, MAX_VFS, MS, US},
     vf::VfState,
@@ -31,8 +33,15 @@ fn loaded(cfg: Config, kinds: &[Kind]) -> World {
     world
 }
 
-fn config(mode: Mode) -> Config {
+/// Without limits, so that guests may offend as often as a test wants.
+fn plain() -> Config {
     let mut cfg = Config::DEFAULT;
+    cfg.set_guard(false);
+    cfg
+}
+
+fn config(mode: Mode) -> Config {
+    let mut cfg = plain();
     cfg.set_mode(mode);
     cfg
 }
@@ -154,7 +163,7 @@ fn a_guest_that_keeps_full_access_costs_the_others_half_a_second() {
         kinds[5] = Kind::Hogging;
         let mut world = loaded(config(mode), &kinds);
         for _ in 0..10 {
-            let words = gim_core::mailbox::GuestMessage::ReqInit.words();
+            let words = GuestMessage::ReqInit.words();
             world.feed(Event::Message { vf: vf(5), words }).unwrap();
             world.run_until(world.now + SEC).unwrap();
         }
@@ -167,7 +176,7 @@ fn a_guest_that_keeps_full_access_costs_the_others_half_a_second() {
 
 #[test]
 fn sixteen_hogs_at_once_are_served_within_twelve_seconds() {
-    let mut world = World::new(Config::DEFAULT, Rng::new(3));
+    let mut world = World::new(plain(), Rng::new(3));
     world.enable(vec![Guest::new(Kind::Hogging); 16]).unwrap();
     world.run_until(15 * SEC).unwrap();
     assert!(world.referee.answered >= 16);
@@ -180,7 +189,7 @@ fn sixteen_hogs_at_once_are_served_within_twelve_seconds() {
 
 #[test]
 fn a_hang_costs_the_others_one_watchdog_period() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let mut world = loaded(plain(), &[Kind::Steady; 4]);
     world.run_until(world.now + SEC).unwrap();
     let quiet = world.referee.gap_max;
     world.gpu.hang(vf(2));
@@ -194,7 +203,7 @@ fn a_hang_costs_the_others_one_watchdog_period() {
 
 #[test]
 fn without_interrupts_the_engine_polls() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    let mut world = loaded(plain(), &[Kind::Steady; 2]);
     world.gpu.faults.lost_irq = 10_000;
     let runs = run_for(&mut world, 2, 10 * SEC);
     assert!(share_error(&runs) < 0.01, "{runs:?}");
@@ -204,7 +213,7 @@ fn without_interrupts_the_engine_polls() {
 
 #[test]
 fn a_chip_without_interrupts_is_polled() {
-    let mut cfg = Config::DEFAULT;
+    let mut cfg = plain();
     cfg.set_completion(Completion::Poll { interval: 5 * US })
         .unwrap();
     let mut world = World::new(cfg, Rng::new(1));
@@ -224,7 +233,7 @@ fn a_chip_without_interrupts_is_polled() {
 
 #[test]
 fn a_lost_interrupt_is_noticed_and_forgiven() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    let mut world = loaded(plain(), &[Kind::Steady; 2]);
     world.gpu.faults.lost_irq = 100;
     world.run_until(world.now + 20 * SEC).unwrap();
     let stats = world.engine.gpu_stats(world.now);
@@ -234,7 +243,7 @@ fn a_lost_interrupt_is_noticed_and_forgiven() {
 
 #[test]
 fn a_dead_gpu_can_still_be_disabled() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let mut world = loaded(plain(), &[Kind::Steady; 4]);
     let faults = Faults {
         hang: 10_000,
         pf_hang: 10_000,
@@ -246,7 +255,9 @@ fn a_dead_gpu_can_still_be_disabled() {
     assert!(world.now - from < SEC);
     assert_eq!(world.engine.phase(), Phase::Off);
 
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let mut cfg = plain();
+    cfg.set_gpu_reset(false);
+    let mut world = loaded(cfg, &[Kind::Steady; 4]);
     world.gpu.faults = faults;
     world.feed(Event::PfWork(true)).unwrap();
     world.run_until(world.now + 5 * SEC).unwrap();
@@ -258,7 +269,7 @@ fn a_dead_gpu_can_still_be_disabled() {
 
 #[test]
 fn the_pf_has_its_turns_and_no_more() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    let mut world = loaded(plain(), &[Kind::Steady; 2]);
     world.feed(Event::PfWork(true)).unwrap();
     let from = world.gpu.run_time(Fcn::Pf, world.now);
     let runs = run_for(&mut world, 2, 10 * SEC);
@@ -278,7 +289,7 @@ fn the_pf_has_its_turns_and_no_more() {
 
 #[test]
 fn what_the_engine_books_is_what_the_hardware_ran() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let mut world = loaded(plain(), &[Kind::Steady; 4]);
     world.run_until(world.now + 10 * SEC).unwrap();
     for n in 0..4 {
         let booked = world.engine.vf_stats(vf(n), world.now);
@@ -295,7 +306,7 @@ fn what_the_engine_books_is_what_the_hardware_ran() {
 
 #[test]
 fn paused_in_full_access_after_it_and_in_reset() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 2]);
+    let mut world = loaded(plain(), &[Kind::Steady; 2]);
     world.feed(Event::ResetVf(vf(0))).unwrap();
     world.feed(Event::Pause(vf(0))).unwrap();
     assert_eq!(world.engine.vf_state(vf(0)), VfState::Resetting);
@@ -421,7 +432,7 @@ fn full_access_leaves_no_gap_by_shares_either() {
     kinds[5] = Kind::Hogging;
     let mut world = loaded(qos(Mode::WorkConserving, &weights, |_| {}), &kinds);
     for n in 0..20 {
-        let words = gim_core::mailbox::GuestMessage::ReqInit.words();
+        let words = GuestMessage::ReqInit.words();
         world.feed(Event::Message { vf: vf(5), words }).unwrap();
         world.run_until(world.now + (900 + 13 * n) * MS).unwrap();
     }
@@ -436,7 +447,7 @@ fn full_access_leaves_no_gap_by_shares_either() {
 
 #[test]
 fn policies_change_while_running() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let mut world = loaded(plain(), &[Kind::Steady; 4]);
     run_for(&mut world, 4, SEC);
     let mut share = Share::DEFAULT;
     share.weight = 300;
@@ -455,9 +466,144 @@ fn policies_change_while_running() {
     assert!(share_error(&runs) < 0.01, "{runs:?}");
 }
 
+fn states(world: &World, count: usize) -> Vec<VfState> {
+    (0..count).map(|n| world.engine.vf_state(vf(n))).collect()
+}
+
+#[test]
+fn a_gpu_that_does_not_answer_is_reset_and_everybody_comes_back() {
+    let mut world = loaded(plain(), &[Kind::Steady; 8]);
+    for round in 1..=3 {
+        world.gpu.faults.pf_hang = 10_000;
+        world.feed(Event::PfWork(true)).unwrap();
+        world.run_until(world.now + 200 * MS).unwrap();
+        assert_eq!(world.engine.phase(), Phase::Recovering);
+        assert_eq!(states(&world, 8), [VfState::Resetting; 8]);
+        world.gpu.faults.pf_hang = 0;
+        world.feed(Event::PfWork(false)).unwrap();
+        world.run_until(world.now + 5 * SEC).unwrap();
+        assert_eq!(world.engine.phase(), Phase::On);
+        assert_eq!(states(&world, 8), [VfState::Active; 8]);
+        assert_eq!(world.engine.gpu_stats(world.now).gpu_resets, round);
+    }
+    // The fourth time within ten minutes is once too often.
+    world.gpu.faults.pf_hang = 10_000;
+    world.feed(Event::PfWork(true)).unwrap();
+    world.run_until(world.now + SEC).unwrap();
+    assert_eq!(world.engine.phase(), Phase::Dead);
+    world.disable().unwrap();
+}
+
+#[test]
+fn who_hangs_again_and_again_is_quarantined_until_the_host_relents() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    world
+        .engine
+        .set_rate(Limit::Resets, Rate::new(100, SEC).unwrap());
+    for _ in 0..7 {
+        assert_eq!(world.engine.vf_state(vf(1)), VfState::Active);
+        world.gpu.hang(vf(1));
+        world.run_until(world.now + 7 * SEC).unwrap();
+    }
+    assert_eq!(world.engine.vf_state(vf(1)), VfState::Quarantined);
+    assert_eq!(world.engine.vf_stats(vf(1), world.now).hangs, 7);
+    let runs = run_for(&mut world, 4, 5 * SEC);
+    assert!(runs[1] == 0 && runs[0] > 1_500 * MS, "{runs:?}");
+    world.feed(Event::ResetVf(vf(1))).unwrap();
+    assert_eq!(world.engine.vf_state(vf(1)), VfState::Resetting);
+    world.run_until(world.now + SEC).unwrap();
+    assert_eq!(world.engine.vf_state(vf(1)), VfState::Active);
+}
+
+#[test]
+fn a_flood_of_messages_is_stopped_and_moves_no_share() {
+    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let before = run_for(&mut world, 4, 5 * SEC);
+    let mut taken = 0;
+    let from: Vec<Ns> = (0..4)
+        .map(|n| world.gpu.run_time(Fcn::Vf(vf(n)), world.now))
+        .collect();
+    for _ in 0..5_000 {
+        taken += u32::from(world.engine.takes_messages(vf(2)));
+        world.hear(vf(2), [0xBAD, 0, 0, 0]).unwrap();
+        world.run_until(world.now + MS).unwrap();
+    }
+    assert!((56..64).contains(&taken), "{taken}");
+    for n in 0..4 {
+        let ran = world.gpu.run_time(Fcn::Vf(vf(n)), world.now) - from[n];
+        let moved = ran as f64 / before[n] as f64 - 1.0;
+        assert!(moved.abs() < 0.01, "VF{n}: {moved}");
+    }
+    // In the end it is heard again.
+    world.run_until(world.now + 70 * SEC).unwrap();
+    assert!(world.engine.takes_messages(vf(2)));
+}
+
+#[test]
+fn full_access_on_and_on_is_made_to_wait() {
+    let mut kinds = [Kind::Steady; 4];
+    kinds[3] = Kind::Hogging;
+    let mut world = loaded(Config::DEFAULT, &kinds);
+    world.run_until(world.now + 20 * SEC).unwrap();
+    let from = world.gpu.run_time(Fcn::Vf(vf(3)), world.now);
+    for _ in 0..1_000 {
+        // It asks, and releases just in time.
+        world.hear(vf(3), GuestMessage::ReqInit.words()).unwrap();
+        world.run_until(world.now + 200 * MS).unwrap();
+    }
+    let had = world.gpu.run_time(Fcn::Vf(vf(3)), world.now) - from;
+    assert!(had < 4 * SEC, "{had} ns of 200 s");
+    let runs = run_for(&mut world, 3, 10 * SEC);
+    assert!(share_error(&runs) < 0.01, "{runs:?}");
+}
+
+#[test]
+fn the_whole_scheduler_pauses_and_goes_on() {
+    let mut world = loaded(plain(), &[Kind::Steady; 4]);
+    world.feed(Event::PauseAll).unwrap();
+    world.run_until(world.now + 10 * MS).unwrap();
+    assert!(world.all_paused);
+    assert_eq!(run_for(&mut world, 4, SEC), [0; 4]);
+    world.feed(Event::ResumeAll).unwrap();
+    let runs = run_for(&mut world, 4, 5 * SEC);
+    assert!(share_error(&runs) < 0.01 && runs[0] > SEC, "{runs:?}");
+}
+
+#[test]
+fn who_has_no_work_is_skipped_and_comes_back_at_once() {
+    for policy in [Policy::RoundRobin, Policy::Qos] {
+        let mut cfg = plain();
+        cfg.set_policy(policy);
+        let mut world = loaded(cfg, &[Kind::Steady; 4]);
+        world.feed(Event::Busy { mask: 0b0011 }).unwrap();
+        let runs = run_for(&mut world, 4, 10 * SEC);
+        assert!(
+            runs[0] > 4_400 * MS && runs[1] > 4_400 * MS,
+            "{policy:?} {runs:?}"
+        );
+        // Nobody relies on what the hardware says alone.
+        assert!(
+            runs[2] > 100 * MS && runs[2] < 500 * MS,
+            "{policy:?} {runs:?}"
+        );
+        world.feed(Event::Busy { mask: 0b0111 }).unwrap();
+        world.referee.gap_max = 0;
+        world.run_until(world.now + 20 * MS).unwrap();
+        assert!(world.referee.gap(2, world.now) < 20 * MS);
+        world.feed(Event::Busy { mask: 0b1111 }).unwrap();
+        let runs = run_for(&mut world, 4, 10 * SEC);
+        assert!(share_error(&runs) < 0.02, "{policy:?} {runs:?}");
+        // Nobody has any: whoever runs, stays.
+        world.feed(Event::Busy { mask: 0 }).unwrap();
+        let before = world.engine.gpu_stats(world.now).switches;
+        world.run_until(world.now + SEC).unwrap();
+        assert!(world.engine.gpu_stats(world.now).switches - before < 30);
+    }
+}
+
 #[test]
 fn a_device_that_is_gone_is_left_alone() {
-    let mut world = loaded(Config::DEFAULT, &[Kind::Steady; 4]);
+    let mut world = loaded(plain(), &[Kind::Steady; 4]);
     world.gpu.gone = true;
     world.run_until(world.now + SEC).unwrap();
     assert_eq!(world.engine.phase(), Phase::Gone);
