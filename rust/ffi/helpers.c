@@ -21,6 +21,29 @@ bool gim_may_log(void)
 	return __ratelimit(&limit);
 }
 
+/* drivers/pci/pci.h: set while the PCI core has the device and is not removing it. */
+#define GIM_PCI_DEV_ADDED 0
+
+/**
+ * gim_pci_disable_sriov_unbind() - disable VFs while the PF's driver is unbound
+ * @pf: physical function, its device lock held
+ *
+ * Removing VFs needs the rescan lock.  The PCI core holds it when it removes the PF, but not when
+ * only the driver goes; then it is taken here, in the order that sriov_numvfs_store() takes it.
+ */
+void gim_pci_disable_sriov_unbind(struct pci_dev *pf)
+{
+	bool ours = test_bit(GIM_PCI_DEV_ADDED, &pf->priv_flags);
+
+	if (!pci_num_vf(pf))
+		return;
+	if (ours)
+		pci_lock_rescan_remove();
+	pci_disable_sriov(pf);
+	if (ours)
+		pci_unlock_rescan_remove();
+}
+
 /**
  * gim_pci_get_vf() - find a virtual function
  * @pf: physical function

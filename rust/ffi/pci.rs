@@ -21,6 +21,7 @@ mod c {
         reason = "the kernel's structures hold zero-sized lock keys"
     )]
     extern "C" {
+        pub(super) fn gim_pci_disable_sriov_unbind(pf: *mut pci_dev);
         pub(super) fn gim_pci_get_vf(pf: *mut pci_dev, n: kernel::ffi::c_uint) -> *mut pci_dev;
     }
 }
@@ -66,10 +67,17 @@ impl BoundPf {
         to_result(unsafe { bindings::pci_enable_sriov(raw(self.get()), c_int::from(count)) })
     }
 
-    /// Disables all VFs; waits for their users (VFIO) to let go.
+    /// Disables all VFs; waits for their users (VFIO) to let go. From `sriov_configure`, and where
+    /// enabling has failed.
     pub(crate) fn disable_vfs(&self) {
         // SAFETY: As above; disabling when none is enabled does nothing.
         unsafe { bindings::pci_disable_sriov(raw(self.get())) }
+    }
+
+    /// Disables all VFs while the driver is being unbound, under the locks that this needs.
+    pub(crate) fn disable_vfs_at_unbind(&self) {
+        // SAFETY: The device is valid, and the driver core holds its lock.
+        unsafe { c::gim_pci_disable_sriov_unbind(raw(self.get())) }
     }
 
     /// Whether a VF is in use by a guest (assigned by a legacy assigner or marked as such).

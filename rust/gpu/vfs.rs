@@ -70,6 +70,13 @@ impl Gpu {
         self.clean_up();
     }
 
+    /// The same while the driver is being unbound.
+    pub(crate) fn disable_vfs_at_unbind(self: &Arc<Self>) {
+        self.stop_engine();
+        self.hw.pf.disable_vfs_at_unbind();
+        self.clean_up();
+    }
+
     /// Whether a guest uses a VF, after a little patience for one that is just leaving.
     pub(crate) fn in_use(&self) -> bool {
         let busy = |st: &mut State| {
