@@ -299,6 +299,18 @@ impl Engine {
         }
     }
 
+    /// Replaces all settings; false, and nothing is changed, unless no VF is enabled.
+    ///
+    /// So an engine can be made in place from a constant and configured there.
+    pub fn configure(&mut self, cfg: &Config) -> bool {
+        let off = self.phase == Phase::Off;
+        if off {
+            self.cfg = *cfg;
+            self.level();
+        }
+        off
+    }
+
     /// Takes an event at the time `now` and replaces the content of `out` by what is to be done.
     ///
     /// The actions are to be carried out in order, and what [`Action::ReadStatus`] and
@@ -528,6 +540,7 @@ impl Vf {
             let waited = now.saturating_sub(since);
             self.stats.wait = self.stats.wait.saturating_add(waited);
             self.stats.gap_max = self.stats.gap_max.max(waited);
+            self.stats.waits.add(waited);
         }
     }
 }

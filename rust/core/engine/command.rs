@@ -417,6 +417,9 @@ impl Engine {
         if self.last != Some(fcn) {
             let took = now.saturating_sub(self.slot.decided);
             self.stats.switches = self.stats.switches.saturating_add(1);
+            if let Fcn::Vf(vf) = fcn {
+                self.vf(vf).stats.switch_times.add(took);
+            }
             self.stats.switch_time = self.stats.switch_time.saturating_add(took);
             let from = self.last;
             let to = fcn;
