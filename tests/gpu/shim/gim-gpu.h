@@ -20,6 +20,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(GimReferee, GIM_REFEREE)
  * LD_PRELOAD (timeout, a shell) can load the object and ignore it. */
 #pragma weak qdev_prop_uint32
 #pragma weak qdev_prop_bool
+#pragma weak qdev_prop_string
 #pragma weak qdev_prop_link
 #pragma weak error_abort
 
@@ -38,6 +39,8 @@ struct GimGpu {
 	GimBars bars;
 	MemoryRegion vram;
 	GimConfig cfg;
+	char *chip_name;
+	GimChip chip;
 	uint32_t vf_bar_mb;
 	uint32_t enabled;
 	GimModel *model;

@@ -13,10 +13,7 @@
 #include "hw/qdev-properties.h"
 
 #define GIM_VENDOR 0x1002
-#define GIM_PF_DEVICE 0x6929
-#define GIM_VF_DEVICE 0x692f
 
-#define CAP_PCIE 0x58
 #define CAP_MSI 0xa0
 #define ECAP_VENDOR 0x100
 #define ECAP_AER 0x150
@@ -24,14 +21,10 @@
 #define ECAP_SRIOV 0x330
 #define ECAP_GPUIOV 0x400
 #define GPUIOV_ID 0x0002
-#define GPUIOV_REVISION 1
-#define GPUIOV_LENGTH 0x6c
 /* What lies behind the two headers belongs to the model. */
 #define GPUIOV_REGS (ECAP_GPUIOV + 8)
-#define GPUIOV_END (ECAP_GPUIOV + GPUIOV_LENGTH)
 
 #define DOORBELL_BYTES (2 * MiB)
-#define MMIO_BYTES (256 * KiB)
 #define PF_APERTURE (256 * MiB)
 #define PREFETCH64 (PCI_BASE_ADDRESS_MEM_TYPE_64 | PCI_BASE_ADDRESS_MEM_PREFETCH)
 
@@ -119,20 +112,20 @@ static void tick(void *opaque)
 
 static uint64_t mmio_read(void *opaque, hwaddr addr, unsigned size)
 {
-	return gim_gpu_mmio_read(gpu_of(opaque)->model, slot_of(opaque), addr / 4);
+	return gim_gpu_bar_read(gpu_of(opaque)->model, slot_of(opaque), addr, size);
 }
 
 static void mmio_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
 {
-	gim_gpu_mmio_write(gpu_of(opaque)->model, slot_of(opaque), addr / 4, value);
+	gim_gpu_bar_write(gpu_of(opaque)->model, slot_of(opaque), addr, size, value);
 }
 
 static const MemoryRegionOps mmio_ops = {
 	.read = mmio_read,
 	.write = mmio_write,
 	.endianness = DEVICE_LITTLE_ENDIAN,
-	.valid = { .min_access_size = 4, .max_access_size = 4 },
-	.impl = { .min_access_size = 4, .max_access_size = 4 },
+	.valid = { .min_access_size = 1, .max_access_size = 4 },
+	.impl = { .min_access_size = 1, .max_access_size = 4 },
 };
 
 static uint64_t all_ones(void *opaque, hwaddr addr, unsigned size)
@@ -175,7 +168,8 @@ static void bars_init(PCIDevice *d, GimBars *b, GimGpu *s, uint64_t fb_bytes)
 	memory_region_init_io(&b->doorbell, OBJECT(d), &doorbell_ops, d, "gim-gpu-doorbell",
 			      DOORBELL_BYTES);
 	pci_register_bar(d, 2, PREFETCH64, &b->doorbell);
-	memory_region_init_io(&b->mmio, OBJECT(d), &mmio_ops, d, "gim-gpu-mmio", MMIO_BYTES);
+	memory_region_init_io(&b->mmio, OBJECT(d), &mmio_ops, d, "gim-gpu-mmio",
+			      s->chip.mmio_bytes);
 	pci_register_bar(d, 5, PCI_BASE_ADDRESS_SPACE_MEMORY, &b->mmio);
 }
 
@@ -183,7 +177,7 @@ static void bars_init(PCIDevice *d, GimBars *b, GimGpu *s, uint64_t fb_bytes)
 
 static bool caps_init(PCIDevice *d, Error **errp)
 {
-	if (pcie_endpoint_cap_init(d, CAP_PCIE) < 0) {
+	if (pcie_endpoint_cap_init(d, gpu_of(d)->chip.cap_pcie) < 0) {
 		error_setg(errp, "gim-gpu: no room for the PCI Express capability");
 		return false;
 	}
@@ -206,6 +200,12 @@ static void function_exit(PCIDevice *d)
 	pcie_cap_exit(d);
 }
 
+/* Whether an address is behind the headers of the GPU-IOV capability. */
+static bool is_gpuiov(PCIDevice *d, uint32_t addr)
+{
+	return addr >= GPUIOV_REGS && addr < ECAP_GPUIOV + gpu_of(d)->chip.gpuiov_length;
+}
+
 /* The number of enabled VFs may have changed. */
 static void sriov_changed(GimGpu *s)
 {
@@ -219,7 +219,7 @@ static void sriov_changed(GimGpu *s)
 
 static uint32_t pf_config_read(PCIDevice *d, uint32_t addr, int len)
 {
-	if (addr >= GPUIOV_REGS && addr < GPUIOV_END)
+	if (is_gpuiov(d, addr))
 		return gim_gpu_cfg_read(gpu_of(d)->model, addr - ECAP_GPUIOV, len);
 	return pci_default_read_config(d, addr, len);
 }
@@ -234,7 +234,7 @@ static void config_write(PCIDevice *d, uint32_t addr, uint32_t value, int len)
 
 static void pf_config_write(PCIDevice *d, uint32_t addr, uint32_t value, int len)
 {
-	if (addr >= GPUIOV_REGS && addr < GPUIOV_END) {
+	if (is_gpuiov(d, addr)) {
 		gim_gpu_cfg_write(gpu_of(d)->model, addr - ECAP_GPUIOV, len, value);
 		return;
 	}
@@ -269,6 +269,7 @@ static void vf_realize(PCIDevice *d, Error **errp)
 	GimGpuVf *v = GIM_GPU_VF(d);
 	GimGpu *s = gpu_of(d);
 
+	pci_config_set_device_id(d->config, s->chip.vf_device);
 	bars_init(d, &v->bars, s, s->vf_bar_mb * MiB);
 	d->config_write = config_write;
 	if (caps_init(d, errp))
@@ -289,7 +290,6 @@ static void vf_class_init(ObjectClass *klass, void *data)
 	pc->realize = vf_realize;
 	pc->exit = vf_exit;
 	pc->vendor_id = GIM_VENDOR;
-	pc->device_id = GIM_VF_DEVICE;
 	pc->class_id = PCI_CLASS_DISPLAY_OTHER;
 	RESETTABLE_CLASS(klass)->phases.hold = reset_hold;
 	dc->user_creatable = false;
@@ -302,7 +302,9 @@ static bool properties_are_sound(GimGpu *s, Error **errp)
 {
 	GimConfig *c = &s->cfg;
 
-	if (c->vfs < 1 || c->vfs > GIM_MAX_VFS) {
+	if (!gim_gpu_chip(s->chip_name ? s->chip_name : "tonga", &s->chip)) {
+		error_setg(errp, "gim-gpu: chip=%s is neither tonga nor vega10", s->chip_name);
+	} else if (c->vfs < 1 || c->vfs > GIM_MAX_VFS) {
 		error_setg(errp, "gim-gpu: vfs=%u is not in 1..%d", c->vfs, GIM_MAX_VFS);
 	} else if (c->vram_mb < 32 || c->vram_mb > 0xfff0 || c->vram_mb % 16) {
 		error_setg(errp, "gim-gpu: vram_mb=%u is not a multiple of 16 in 32..65520", c->vram_mb);
@@ -339,6 +341,8 @@ static void pf_realize(PCIDevice *d, Error **errp)
 
 	if (!properties_are_sound(s, errp))
 		return;
+	s->cfg.chip = s->chip.chip;
+	pci_config_set_device_id(d->config, s->chip.pf_device);
 	vram = s->cfg.vram_mb * MiB;
 	if (!s->vf_bar_mb)
 		s->vf_bar_mb = MIN(256, pow2ceil(DIV_ROUND_UP(s->cfg.vram_mb, 4)));
@@ -351,17 +355,17 @@ static void pf_realize(PCIDevice *d, Error **errp)
 	d->config_write = pf_config_write;
 	if (!caps_init(d, errp))
 		return;
-	pcie_add_capability(d, PCI_EXT_CAP_ID_VNDR, 1, ECAP_GPUIOV, GPUIOV_LENGTH);
+	pcie_add_capability(d, PCI_EXT_CAP_ID_VNDR, 1, ECAP_GPUIOV, s->chip.gpuiov_length);
 	pci_set_long(d->config + ECAP_GPUIOV + 4,
-		     GPUIOV_ID | GPUIOV_REVISION << 16 | GPUIOV_LENGTH << 20);
+		     GPUIOV_ID | s->chip.gpuiov_revision << 16 | s->chip.gpuiov_length << 20);
 	pf_model_init(s);
 	/* Realizes the VFs, which lay windows over the framebuffer. */
-	if (!pcie_sriov_pf_init(d, ECAP_SRIOV, TYPE_GIM_GPU_VF, GIM_VF_DEVICE, s->cfg.vfs,
+	if (!pcie_sriov_pf_init(d, ECAP_SRIOV, TYPE_GIM_GPU_VF, s->chip.vf_device, s->cfg.vfs,
 				s->cfg.vfs, 1, 1, errp))
 		return;
 	pcie_sriov_pf_init_vf_bar(d, 0, PREFETCH64, s->vf_bar_mb * MiB);
 	pcie_sriov_pf_init_vf_bar(d, 2, PREFETCH64, DOORBELL_BYTES);
-	pcie_sriov_pf_init_vf_bar(d, 5, PCI_BASE_ADDRESS_SPACE_MEMORY, MMIO_BYTES);
+	pcie_sriov_pf_init_vf_bar(d, 5, PCI_BASE_ADDRESS_SPACE_MEMORY, s->chip.mmio_bytes);
 }
 
 static void pf_exit(PCIDevice *d)
@@ -392,6 +396,7 @@ static void set_fault(Object *o, const char *text, Error **errp)
 }
 
 static const Property pf_properties[] = {
+	DEFINE_PROP_STRING("chip", GimGpu, chip_name),
 	DEFINE_PROP_UINT32("vfs", GimGpu, cfg.vfs, 16),
 	DEFINE_PROP_UINT32("vram_mb", GimGpu, cfg.vram_mb, 1024),
 	DEFINE_PROP_UINT32("vf_bar_mb", GimGpu, vf_bar_mb, 0),
@@ -401,6 +406,7 @@ static const Property pf_properties[] = {
 	DEFINE_PROP_UINT32("run_us", GimGpu, cfg.run_us, 20),
 	DEFINE_PROP_UINT32("init_us", GimGpu, cfg.init_us, 200),
 	DEFINE_PROP_UINT32("rlcv_us", GimGpu, cfg.rlcv_us, 20),
+	DEFINE_PROP_UINT32("hang_us", GimGpu, cfg.hang_us, 10000),
 	DEFINE_PROP_UINT32("rate", GimGpu, cfg.rate, 1000),
 	DEFINE_PROP_UINT32("packet_ns", GimGpu, cfg.packet_ns, 500),
 	DEFINE_PROP_UINT32("tick_ns", GimGpu, cfg.tick_ns, 10000),
@@ -418,14 +424,13 @@ static void pf_class_init(ObjectClass *klass, void *data)
 	pc->realize = pf_realize;
 	pc->exit = pf_exit;
 	pc->vendor_id = GIM_VENDOR;
-	pc->device_id = GIM_PF_DEVICE;
 	pc->class_id = PCI_CLASS_DISPLAY_OTHER;
 	RESETTABLE_CLASS(klass)->phases.hold = reset_hold;
 	RESETTABLE_CLASS(klass)->phases.exit = pf_reset_exit;
 	device_class_set_props(dc, pf_properties);
 	object_class_property_add_str(klass, "referee", get_referee, NULL);
 	object_class_property_add_str(klass, "fault", NULL, set_fault);
-	dc->desc = "Emulated FirePro S7150 with GPU-IOV";
+	dc->desc = "Emulated FirePro S7150 or Radeon Instinct MI25 with GPU-IOV";
 	set_bit(DEVICE_CATEGORY_DISPLAY, dc->categories);
 }
 

@@ -10,11 +10,23 @@
 
 typedef struct GimModel GimModel;
 
+/* As ChipFacts in ffi.rs. */
+typedef struct GimChip {
+	uint32_t chip;
+	uint32_t mmio_bytes;
+	uint16_t pf_device, vf_device;
+	uint16_t gpuiov_length;
+	uint8_t gpuiov_revision;
+	uint8_t cap_pcie;
+} GimChip;
+
 /* As Config in lib.rs. */
 typedef struct GimConfig {
+	uint32_t chip;
 	uint32_t vfs;
 	uint32_t vram_mb;
 	uint32_t idle_us, save_us, load_us, run_us, init_us, rlcv_us;
+	uint32_t hang_us;
 	uint32_t rate;
 	uint32_t packet_ns;
 	uint32_t tick_ns;
@@ -37,8 +49,9 @@ typedef struct GimHostOps {
 
 GimModel *gim_gpu_new(void *opaque, const GimConfig *cfg, const GimHostOps *ops);
 void gim_gpu_free(GimModel *m);
-uint32_t gim_gpu_mmio_read(GimModel *m, uint32_t slot, uint32_t index);
-void gim_gpu_mmio_write(GimModel *m, uint32_t slot, uint32_t index, uint32_t value);
+bool gim_gpu_chip(const char *name, GimChip *facts);
+uint32_t gim_gpu_bar_read(GimModel *m, uint32_t slot, uint32_t addr, uint8_t len);
+void gim_gpu_bar_write(GimModel *m, uint32_t slot, uint32_t addr, uint8_t len, uint32_t value);
 void gim_gpu_doorbell(GimModel *m, uint32_t slot, uint32_t index, uint32_t value);
 uint32_t gim_gpu_cfg_read(GimModel *m, uint16_t off, uint8_t len);
 void gim_gpu_cfg_write(GimModel *m, uint16_t off, uint8_t len, uint32_t value);

@@ -4,7 +4,7 @@
 
 use gpu_regs::ih::{cmd_complete_data, Entry, SRC_CMD_COMPLETE};
 use gpu_regs::referee::{fault, violation};
-use gpu_regs::vsec::{self, cmd, status};
+use gpu_regs::vsec::{self, cmd, intr, status};
 
 use crate::context::{self, Context};
 use crate::memory::slice;
@@ -22,6 +22,10 @@ pub(crate) struct Command {
     pub(crate) ends_at: Option<u64>,
     /// Waits for the packet in progress; then this is what it still takes.
     pub(crate) waits: Option<u64>,
+    /// When it is taken for a hang.
+    pub(crate) hang_at: Option<u64>,
+    /// It was taken for a hang.
+    pub(crate) hangs: bool,
     /// Status it will end with.
     pub(crate) status: u8,
     /// Its number in the log.
@@ -58,12 +62,17 @@ impl Gpu {
             issued: now,
             ends_at: Some(now),
             waits: None,
+            hang_at: None,
+            hangs: false,
             status: status::DONE,
             log,
         };
         match self.check(h, &command) {
             Ok((progress, us)) => {
                 self.vsec.status = progress;
+                if self.chip.vsec.intr.is_some() && self.cfg.hang_us > 0 {
+                    command.hang_at = Some(now + u64::from(self.cfg.hang_us) * 1000);
+                }
                 self.begin(&mut command, now + u64::from(us) * 1000);
                 self.command = Some(command);
             }
@@ -220,11 +229,42 @@ impl Gpu {
                 self.end_run(slot, t, true);
             }
             self.phase = Phase::Hung(self.phase.slot().unwrap_or(c.slot));
+            if !self.chip.vsec.hang_status {
+                (c.ends_at, c.hang_at) = (None, Some(t));
+                self.command = Some(c);
+                return;
+            }
         } else if let Err((status, v)) = self.carry_out(h, t, &c) {
             self.violate(c.slot, v);
             (c.status, code) = (status, v);
         }
         self.conclude(h, t, c, code);
+    }
+
+    /// When the command in flight is taken for a hang.
+    pub(crate) fn hang_noticed_at(&self) -> Option<u64> {
+        self.command.as_ref().and_then(|c| c.hang_at)
+    }
+
+    /// Signals what has changed without a command's end: a hang, what is busy.
+    pub(crate) fn notice(&mut self, h: &mut dyn Host, now: u64) {
+        if self.chip.vsec.intr.is_none() {
+            return;
+        }
+        if let Some(c) = self
+            .command
+            .as_mut()
+            .filter(|c| c.hang_at.is_some_and(|t| t <= now))
+        {
+            c.hang_at = None;
+            c.hangs = true;
+            self.signal(h, intr::HANG_NEED_FLR);
+        }
+        let busy = self.busy_mask();
+        if busy != self.vsec.busy_seen {
+            self.vsec.busy_seen = busy;
+            self.signal(h, intr::VM_BUSY_TRANSITION);
+        }
     }
 
     /// The registers, the log and the interrupt of a command that has ended.
@@ -237,7 +277,15 @@ impl Gpu {
         if let Some(f) = self.funcs.get_mut(c.slot) {
             f.stats.commands += 1;
         }
-        if c.raw & vsec::INTR_EN != 0 && self.cfg.completion_irq {
+        if c.hangs {
+            self.signal(h, intr::HANG_SELF_RECOVERED);
+        }
+        if c.raw & vsec::INTR_EN == 0 {
+            return;
+        }
+        if self.chip.vsec.intr.is_some() {
+            self.signal(h, intr::CMD_COMPLETE);
+        } else if self.cfg.completion_irq {
             let fcn = (c.raw >> 8) as u8;
             let data = cmd_complete_data(c.cmd, fcn, c.status);
             self.ih_push(h, 0, Entry::new(SRC_CMD_COMPLETE, data));
@@ -309,9 +357,14 @@ impl Gpu {
         let image = self
             .context_slot(slot, vram)
             .and_then(|(at, size)| slice(h.vram(), at, size))
-            .and_then(|s| context::decode(s));
+            .and_then(|s| context::decode(self.chip, s));
         let Some((ctx, ih)) = image else {
-            return Err((status::GFX_HANG, violation::BAD_IMAGE));
+            let status = if self.chip.vsec.hang_status {
+                status::GFX_HANG
+            } else {
+                status::ABORTED
+            };
+            return Err((status, violation::BAD_IMAGE));
         };
         self.ctx = ctx;
         // The PF's interrupt ring never leaves it.

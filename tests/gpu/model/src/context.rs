@@ -13,18 +13,19 @@
 //! | 16..20 | flags |
 //! | 20..68 | packet in progress: first 8 dwords, time spent (8), bytes done, tests done |
 //! | 68..84 | indirect buffer: address (8), dwords, position |
-//! | 84..112 | interrupt ring: 7 registers |
-//! | 112..116 | number of registers |
-//! | 116.. | registers: index, value |
+//! | 84..116 | interrupt ring: 8 registers |
+//! | 116..120 | number of registers |
+//! | 120.. | registers: index, value |
 
+use gpu_regs::chip::Chip;
 use gpu_regs::sdma::Packet;
 
 use crate::engine::{Engine, Ib, Op};
 use crate::ih::Ih;
 use crate::regfile::{RegFile, MAX_REGS};
 
-const MAGIC: &[u8; 8] = b"GIMCTX\x00\x01";
-const HEADER: usize = 116;
+const MAGIC: &[u8; 8] = b"GIMCTX\x00\x02";
+const HEADER: usize = 120;
 
 const HAS_OP: u32 = 1;
 const HAS_IB: u32 = 2;
@@ -97,6 +98,7 @@ pub(crate) fn encode(ctx: &Context, ih: &Ih) -> Vec<u8> {
     for v in [
         ih.cntl,
         ih.base,
+        ih.base_hi,
         ih.rptr,
         ih.wptr,
         ih.wb_hi,
@@ -107,7 +109,7 @@ pub(crate) fn encode(ctx: &Context, ih: &Ih) -> Vec<u8> {
     }
     o.u32(ctx.regs.len() as u32);
     for (i, v) in ctx.regs.iter() {
-        o.u32(u32::from(i));
+        o.u32(i);
         o.u32(v);
     }
     let mut image = o.0;
@@ -120,7 +122,7 @@ pub(crate) fn encode(ctx: &Context, ih: &Ih) -> Vec<u8> {
 }
 
 /// Reads an image from the start of `slot`; `None` if it is not a whole and undamaged one.
-pub(crate) fn decode(slot: &[u8]) -> Option<(Context, Ih)> {
+pub(crate) fn decode(chip: &Chip, slot: &[u8]) -> Option<(Context, Ih)> {
     if slot.get(..8)? != MAGIC {
         return None;
     }
@@ -147,6 +149,7 @@ pub(crate) fn decode(slot: &[u8]) -> Option<(Context, Ih)> {
     let ih = Ih {
         cntl: i.u32()?,
         base: i.u32()?,
+        base_hi: i.u32()?,
         rptr: i.u32()?,
         wptr: i.u32()?,
         wb_hi: i.u32()?,
@@ -168,7 +171,7 @@ pub(crate) fn decode(slot: &[u8]) -> Option<(Context, Ih)> {
     }
     let op = if flags & HAS_OP != 0 {
         // A packet that cannot be decoded again is no image of ours.
-        Packet::decode(&op.head)?;
+        Packet::decode(chip.sdma, &op.head)?;
         Some(op)
     } else {
         None
@@ -184,6 +187,8 @@ pub(crate) fn decode(slot: &[u8]) -> Option<(Context, Ih)> {
 
 #[cfg(test)]
 mod tests {
+    use gpu_regs::chip::TONGA;
+
     use super::*;
 
     fn sample() -> (Context, Ih) {
@@ -218,7 +223,7 @@ mod tests {
     fn an_image_gives_back_the_context() {
         let (c, ih) = sample();
         let image = encode(&c, &ih);
-        assert_eq!(decode(&image), Some((c, ih)));
+        assert_eq!(decode(&TONGA, &image), Some((c, ih)));
     }
 
     #[test]
@@ -228,11 +233,11 @@ mod tests {
         for at in 0..image.len() {
             let mut bad = image.clone();
             bad[at] ^= 0x10;
-            assert_eq!(decode(&bad), None, "byte {at}");
-            assert_eq!(decode(&image[..at]), None, "cut at {at}");
+            assert_eq!(decode(&TONGA, &bad), None, "byte {at}");
+            assert_eq!(decode(&TONGA, &image[..at]), None, "cut at {at}");
         }
-        assert_eq!(decode(&[]), None);
-        assert_eq!(decode(&[0; 4096]), None);
+        assert_eq!(decode(&TONGA, &[]), None);
+        assert_eq!(decode(&TONGA, &[0; 4096]), None);
     }
 
     #[test]

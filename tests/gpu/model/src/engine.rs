@@ -4,9 +4,9 @@
 //! A packet costs a fixed time, and its bytes cost time at the engine's rate.  It can be stopped
 //! between any two bytes; how far it came is part of the context.
 
+use gpu_regs::chip::Chip;
 use gpu_regs::ih::{Entry, SRC_SDMA_ILLEGAL, SRC_SDMA_TRAP};
-use gpu_regs::mmio;
-use gpu_regs::sdma::{self, Packet, Poll};
+use gpu_regs::sdma::{self, Packet, Poll, SdmaRegs};
 
 use crate::{Gpu, Host};
 
@@ -50,13 +50,13 @@ pub(crate) struct Engine {
 }
 
 impl Op {
-    fn packet(&self) -> Packet<u32> {
+    fn packet(&self, chip: &Chip) -> Packet<u32> {
         // Only decodable heads become an Op.
-        Packet::decode(&self.head).unwrap_or(Packet::Nop { extra: 0 })
+        Packet::decode(chip.sdma, &self.head).unwrap_or(Packet::Nop { extra: 0 })
     }
 
-    fn bytes(&self) -> u32 {
-        match self.packet() {
+    fn bytes(&self, chip: &Chip) -> u32 {
+        match self.packet(chip) {
             Packet::CopyLinear { bytes, .. } | Packet::ConstFill { bytes, .. } => bytes,
             Packet::WriteLinear { data, .. } => data.saturating_mul(4),
             _ => 0,
@@ -77,6 +77,10 @@ impl Op {
 }
 
 impl Gpu {
+    fn sdma(&self) -> &'static SdmaRegs {
+        &self.chip.regs.sdma
+    }
+
     /// Whether the function on the engine has anything to do.
     pub(crate) fn engine_has_work(&self) -> bool {
         let e = &self.ctx.engine;
@@ -85,7 +89,7 @@ impl Gpu {
 
     /// Whether the packet in progress cannot be interrupted by IDLE.
     pub(crate) fn engine_blocks_idle(&self) -> bool {
-        match self.ctx.engine.op.map(|o| o.packet()) {
+        match self.ctx.engine.op.map(|o| o.packet(self.chip)) {
             Some(Packet::PollRegmem(p)) => {
                 let hang =
                     p.retry == sdma::POLL_RETRY_FOREVER && p.interval == sdma::POLL_INTERVAL_HANG;
@@ -101,7 +105,7 @@ impl Gpu {
         let Some(op) = self.ctx.engine.op else {
             return self.polls_wptr().then_some(self.engine_at + WPTR_POLL_NS);
         };
-        let total = match op.packet() {
+        let total = match op.packet(self.chip) {
             Packet::PollRegmem(p) => op.period(&p, u64::from(self.cfg.packet_ns)),
             _ => self.op_total(&op),
         };
@@ -109,23 +113,23 @@ impl Gpu {
     }
 
     fn op_total(&self, op: &Op) -> u64 {
-        let bytes = u64::from(op.bytes()) * 1000;
+        let bytes = u64::from(op.bytes(self.chip)) * 1000;
         u64::from(self.cfg.packet_ns) + bytes.div_ceil(u64::from(self.cfg.rate))
     }
 
     fn ring_on(&self) -> bool {
         let r = &self.ctx.regs;
-        r.get(mmio::SDMA0_GFX_RB_CNTL) & sdma::RB_ENABLE != 0
-            && r.get(mmio::SDMA0_F32_CNTL) & sdma::F32_HALT == 0
+        r.get(self.sdma().rb_cntl) & sdma::RB_ENABLE != 0
+            && r.get(self.sdma().f32_cntl) & sdma::F32_HALT == 0
     }
 
     fn polls_wptr(&self) -> bool {
-        let cntl = self.ctx.regs.get(mmio::SDMA0_GFX_RB_WPTR_POLL_CNTL);
-        self.ring_on() && !self.ctx.engine.halted && cntl & sdma::WPTR_POLL_ENABLE != 0
+        let cntl = self.ctx.regs.get(self.sdma().wptr_poll_cntl);
+        self.ring_on() && !self.ctx.engine.halted && cntl & self.sdma().wptr_poll_enable != 0
     }
 
     fn ring_bytes(&self) -> u32 {
-        sdma::rb_bytes(self.ctx.regs.get(mmio::SDMA0_GFX_RB_CNTL))
+        sdma::rb_bytes(self.ctx.regs.get(self.sdma().rb_cntl))
     }
 
     /// Dwords between read and write position.
@@ -134,8 +138,8 @@ impl Gpu {
             return 0;
         }
         let r = &self.ctx.regs;
-        let wptr = r.get(mmio::SDMA0_GFX_RB_WPTR);
-        (wptr.wrapping_sub(r.get(mmio::SDMA0_GFX_RB_RPTR)) & (self.ring_bytes() - 1)) / 4
+        let wptr = r.get(self.sdma().rb_wptr);
+        (wptr.wrapping_sub(r.get(self.sdma().rb_rptr)) & (self.ring_bytes() - 1)) / 4
     }
 
     /// Reads the write position from memory, if that is asked for.
@@ -143,13 +147,10 @@ impl Gpu {
         if !self.polls_wptr() {
             return;
         }
-        let (lo, hi) = (
-            mmio::SDMA0_GFX_RB_WPTR_POLL_ADDR_LO,
-            mmio::SDMA0_GFX_RB_WPTR_POLL_ADDR_HI,
-        );
+        let (lo, hi) = (self.sdma().wptr_poll_addr_lo, self.sdma().wptr_poll_addr_hi);
         let addr = self.ctx.regs.get64(lo, hi) & !3;
         if let Some(v) = self.mem_read32(h, slot, addr) {
-            self.ctx.regs.set(mmio::SDMA0_GFX_RB_WPTR, v & !3);
+            self.ctx.regs.set(self.sdma().rb_wptr, v & !3);
         }
     }
 
@@ -176,7 +177,7 @@ impl Gpu {
         let Some(mut op) = self.ctx.engine.op else {
             return;
         };
-        let packet = op.packet();
+        let packet = op.packet(self.chip);
         let packet_ns = u64::from(self.cfg.packet_ns);
         let total = match &packet {
             Packet::PollRegmem(p) => op.period(p, packet_ns),
@@ -202,7 +203,7 @@ impl Gpu {
             self.ctx.engine.op = Some(op);
             return;
         }
-        let bytes = op.bytes();
+        let bytes = op.bytes(self.chip);
         let reached = if over {
             bytes
         } else {
@@ -266,7 +267,9 @@ impl Gpu {
                 None => return false,
             }
         } else {
-            self.ctx.regs.get((p.addr >> 2) as u32 & 0xFFFF)
+            self.ctx
+                .regs
+                .get((p.addr >> 2) as u32 & (self.chip.mmio_bytes / 4 - 1))
         };
         p.compare.test(value & p.mask, p.reference)
     }
@@ -318,9 +321,9 @@ impl Gpu {
             return;
         }
         let mask = self.ring_bytes() - 1;
-        let rptr = self.ctx.regs.get(mmio::SDMA0_GFX_RB_RPTR);
+        let rptr = self.ctx.regs.get(self.sdma().rb_rptr);
         let rptr = rptr.wrapping_add(dwords.wrapping_mul(4)) & mask;
-        self.ctx.regs.set(mmio::SDMA0_GFX_RB_RPTR, rptr);
+        self.ctx.regs.set(self.sdma().rb_rptr, rptr);
         self.ctx.engine.rptr_moved = true;
     }
 
@@ -333,14 +336,11 @@ impl Gpu {
             return;
         };
         let r = &self.ctx.regs;
-        if r.get(mmio::SDMA0_GFX_RB_CNTL) & sdma::RPTR_WRITEBACK_ENABLE == 0 {
+        if r.get(self.sdma().rb_cntl) & sdma::RPTR_WRITEBACK_ENABLE == 0 {
             return;
         }
-        let (lo, hi) = (
-            mmio::SDMA0_GFX_RB_RPTR_ADDR_LO,
-            mmio::SDMA0_GFX_RB_RPTR_ADDR_HI,
-        );
-        let (addr, rptr) = (r.get64(lo, hi) & !3, r.get(mmio::SDMA0_GFX_RB_RPTR));
+        let (lo, hi) = (self.sdma().rptr_addr_lo, self.sdma().rptr_addr_hi);
+        let (addr, rptr) = (r.get64(lo, hi) & !3, r.get(self.sdma().rb_rptr));
         self.mem_write(h, slot, addr, &rptr.to_le_bytes());
     }
 
@@ -368,10 +368,13 @@ impl Gpu {
         }
         let in_ib = self.ctx.engine.ib.is_some();
         let known = op.head.first().and_then(|&d| sdma::fixed_dwords(d));
-        let packet = op.head.get(..n).and_then(Packet::decode);
+        let packet = op
+            .head
+            .get(..n)
+            .and_then(|dw| Packet::decode(self.chip.sdma, dw));
         let refused = match packet {
             Some(Packet::Indirect { .. }) => {
-                in_ib || self.ctx.regs.get(mmio::SDMA0_GFX_IB_CNTL) & sdma::IB_ENABLE == 0
+                in_ib || self.ctx.regs.get(self.sdma().ib_cntl) & sdma::IB_ENABLE == 0
             }
             _ => false,
         };
@@ -407,10 +410,10 @@ impl Gpu {
             return self.mem_read(h, slot, ib.base.wrapping_add(at), buf);
         }
         let r = &self.ctx.regs;
-        let base = (u64::from(r.get(mmio::SDMA0_GFX_RB_BASE)) << 8)
-            | (u64::from(r.get(mmio::SDMA0_GFX_RB_BASE_HI) & 0xFF) << 40);
+        let base = (u64::from(r.get(self.sdma().rb_base)) << 8)
+            | (u64::from(r.get(self.sdma().rb_base_hi) & 0xFF) << 40);
         let size = self.ring_bytes();
-        let mut at = r.get(mmio::SDMA0_GFX_RB_RPTR).wrapping_add(skip) & (size - 1);
+        let mut at = r.get(self.sdma().rb_rptr).wrapping_add(skip) & (size - 1);
         let (mut buf, mut good) = (buf, true);
         while !buf.is_empty() {
             let n = buf.len().min((size - at) as usize);

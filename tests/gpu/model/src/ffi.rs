@@ -9,6 +9,8 @@ use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_char, c_void, CStr, CString};
 use std::ptr::null_mut;
 
+use gpu_regs::chip::CHIPS;
+
 use crate::{Config, Fault, Gpu, Host};
 
 /// What the shim offers.  Functions are numbered by slot.
@@ -131,24 +133,73 @@ pub unsafe extern "C" fn gim_gpu_free(p: *mut Instance) {
     }
 }
 
-/// [`Gpu::mmio_read`].
-///
-/// # Safety
-/// As for [`enter`].
-#[no_mangle]
-pub unsafe extern "C" fn gim_gpu_mmio_read(p: *mut Instance, slot: u32, index: u32) -> u32 {
-    // SAFETY: by contract of this function.
-    unsafe { enter(p, u32::MAX, |g, h| g.mmio_read(h, slot as usize, index)) }
+/// What configuration space needs to know of a chip.
+#[repr(C)]
+pub struct ChipFacts {
+    /// Number of the chip, for [`Config::chip`].
+    chip: u32,
+    mmio_bytes: u32,
+    pf_device: u16,
+    vf_device: u16,
+    gpuiov_length: u16,
+    gpuiov_revision: u8,
+    cap_pcie: u8,
 }
 
-/// [`Gpu::mmio_write`].
+/// The facts of the chip called `name`; `false` if there is none.
+///
+/// # Safety
+/// `name` is a C string, `facts` may be written.
+#[no_mangle]
+pub unsafe extern "C" fn gim_gpu_chip(name: *const c_char, facts: *mut ChipFacts) -> bool {
+    // SAFETY: by contract of this function.
+    let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap_or_default();
+    let Some((n, c)) = (0..).zip(CHIPS).find(|(_, c)| c.name == name) else {
+        return false;
+    };
+    // SAFETY: by contract of this function.
+    unsafe {
+        facts.write(ChipFacts {
+            chip: n,
+            mmio_bytes: c.mmio_bytes,
+            pf_device: c.pf_device,
+            vf_device: c.vf_device,
+            gpuiov_length: c.vsec.length,
+            gpuiov_revision: c.vsec.revision,
+            cap_pcie: c.cap_pcie,
+        });
+    }
+    true
+}
+
+/// [`Gpu::bar_read`].
 ///
 /// # Safety
 /// As for [`enter`].
 #[no_mangle]
-pub unsafe extern "C" fn gim_gpu_mmio_write(p: *mut Instance, slot: u32, index: u32, value: u32) {
+pub unsafe extern "C" fn gim_gpu_bar_read(p: *mut Instance, slot: u32, addr: u32, len: u8) -> u32 {
     // SAFETY: by contract of this function.
-    unsafe { enter(p, (), |g, h| g.mmio_write(h, slot as usize, index, value)) }
+    unsafe { enter(p, u32::MAX, |g, h| g.bar_read(h, slot as usize, addr, len)) }
+}
+
+/// [`Gpu::bar_write`].
+///
+/// # Safety
+/// As for [`enter`].
+#[no_mangle]
+pub unsafe extern "C" fn gim_gpu_bar_write(
+    p: *mut Instance,
+    slot: u32,
+    addr: u32,
+    len: u8,
+    value: u32,
+) {
+    // SAFETY: by contract of this function.
+    unsafe {
+        enter(p, (), |g, h| {
+            g.bar_write(h, slot as usize, addr, len, value)
+        })
+    }
 }
 
 /// [`Gpu::doorbell`].

@@ -4,11 +4,12 @@
 //! It works whether or not the function is on the engine: mailbox interrupts reach a VF that
 //! waits for its slice.
 
+use gpu_regs::chip::DOORBELL_ENABLE;
 use gpu_regs::ih::{
-    rb_bytes, Entry, ENABLE_INTR, ENTRY_BYTES, PTR_MASK, RB_ENABLE, RPTR_REARM, WPTR_OVERFLOW,
+    rb_bytes, Entry, IhRegs, ENABLE_INTR, PTR_MASK, RB_ENABLE, RPTR_REARM, WPTR_OVERFLOW,
     WPTR_OVERFLOW_CLEAR, WPTR_WRITEBACK_ENABLE,
 };
-use gpu_regs::{mmio, referee::fault};
+use gpu_regs::referee::fault;
 
 use crate::{Gpu, Host};
 
@@ -17,6 +18,7 @@ use crate::{Gpu, Host};
 pub(crate) struct Ih {
     pub(crate) cntl: u32,
     pub(crate) base: u32,
+    pub(crate) base_hi: u32,
     pub(crate) rptr: u32,
     pub(crate) wptr: u32,
     pub(crate) wb_hi: u32,
@@ -29,15 +31,16 @@ pub(crate) struct Ih {
 
 impl Ih {
     /// Reads register `index`; `None` if it does not belong here.
-    pub(crate) fn read(&self, index: u32) -> Option<u32> {
+    pub(crate) fn read(&self, regs: &IhRegs, index: u32) -> Option<u32> {
         Some(match index {
-            mmio::IH_RB_CNTL => self.cntl,
-            mmio::IH_RB_BASE => self.base,
-            mmio::IH_RB_RPTR => self.rptr,
-            mmio::IH_RB_WPTR => self.wptr | (u32::from(self.overflow) * WPTR_OVERFLOW),
-            mmio::IH_RB_WPTR_ADDR_HI => self.wb_hi,
-            mmio::IH_RB_WPTR_ADDR_LO => self.wb_lo,
-            mmio::IH_DOORBELL_RPTR => self.doorbell,
+            i if i == regs.cntl => self.cntl,
+            i if i == regs.base => self.base,
+            i if Some(i) == regs.base_hi => self.base_hi,
+            i if i == regs.rptr => self.rptr,
+            i if i == regs.wptr => self.wptr | (u32::from(self.overflow) * WPTR_OVERFLOW),
+            i if i == regs.wptr_addr_hi => self.wb_hi,
+            i if i == regs.wptr_addr_lo => self.wb_lo,
+            i if i == regs.doorbell => self.doorbell,
             _ => return None,
         })
     }
@@ -56,7 +59,9 @@ impl Ih {
     /// Takes over `other`, which was saved.  If it is the same ring, the positions stay: entries
     /// arrived, or were read, while the function was away.
     pub(crate) fn restore(&mut self, other: Ih) {
-        let same = self.cntl & RB_ENABLE != 0 && self.base == other.base && self.cntl == other.cntl;
+        let same = self.cntl & RB_ENABLE != 0
+            && (self.base, self.base_hi) == (other.base, other.base_hi)
+            && self.cntl == other.cntl;
         if !same {
             *self = other;
         }
@@ -69,9 +74,9 @@ impl Gpu {
         let Some(f) = self.funcs.get_mut(slot) else {
             return false;
         };
-        let ih = &mut f.ih;
+        let (ih, regs) = (&mut f.ih, &self.chip.regs.ih);
         match index {
-            mmio::IH_RB_CNTL => {
+            i if i == regs.cntl => {
                 if v & WPTR_OVERFLOW_CLEAR != 0 {
                     ih.overflow = false;
                 }
@@ -81,19 +86,20 @@ impl Gpu {
                 ih.rptr &= mask;
                 ih.wptr &= mask;
             }
-            mmio::IH_RB_BASE => ih.base = v,
-            mmio::IH_RB_RPTR => {
+            i if i == regs.base => ih.base = v,
+            i if Some(i) == regs.base_hi => ih.base_hi = v & 0xFF,
+            i if i == regs.rptr => {
                 if ih.rptr_written(v) {
                     self.ih_raise(h, slot);
                 }
             }
-            mmio::IH_RB_WPTR => {
+            i if i == regs.wptr => {
                 ih.wptr = v & PTR_MASK & ih.size_mask();
                 ih.overflow = false;
             }
-            mmio::IH_RB_WPTR_ADDR_HI => ih.wb_hi = v & 0xFF,
-            mmio::IH_RB_WPTR_ADDR_LO => ih.wb_lo = v & !3,
-            mmio::IH_DOORBELL_RPTR => ih.doorbell = v,
+            i if i == regs.wptr_addr_hi => ih.wb_hi = v & 0xFF,
+            i if i == regs.wptr_addr_lo => ih.wb_lo = v & !3,
+            i if i == regs.doorbell => ih.doorbell = v,
             _ => return false,
         }
         true
@@ -111,7 +117,7 @@ impl Gpu {
             return false;
         };
         let db = f.ih.doorbell;
-        if db & mmio::DOORBELL_ENABLE == 0 || db & mmio::DOORBELL_OFFSET != index {
+        if db & DOORBELL_ENABLE == 0 || db & self.chip.regs.ih.doorbell_mask != index {
             return false;
         }
         if f.ih.rptr_written(v) {
@@ -126,13 +132,14 @@ impl Gpu {
         let Some(f) = self.funcs.get_mut(slot) else {
             return;
         };
-        let ih = &mut f.ih;
-        if ih.cntl & RB_ENABLE == 0 || rb_bytes(ih.cntl) < ENTRY_BYTES {
+        let (ih, size) = (&mut f.ih, self.chip.ih.bytes());
+        if ih.cntl & RB_ENABLE == 0 || rb_bytes(ih.cntl) < size {
             return;
         }
         let mask = ih.size_mask();
-        let at = (u64::from(ih.base) << 8) + u64::from(ih.wptr & !(ENTRY_BYTES - 1));
-        ih.wptr = ih.wptr.wrapping_add(ENTRY_BYTES) & mask & !(ENTRY_BYTES - 1);
+        let base = (u64::from(ih.base) << 8) | (u64::from(ih.base_hi) << 40);
+        let at = base.wrapping_add(u64::from(ih.wptr & !(size - 1)));
+        ih.wptr = ih.wptr.wrapping_add(size) & mask & !(size - 1);
         if ih.wptr == ih.rptr {
             ih.overflow = true;
             f.stats.ih_overflows += 1;
@@ -141,11 +148,12 @@ impl Gpu {
         let wb = (ih.cntl & WPTR_WRITEBACK_ENABLE != 0)
             .then_some((u64::from(ih.wb_hi) << 32) | u64::from(ih.wb_lo));
         let raise = !ih.quiet;
-        let mut bytes = [0; 16];
-        for (b, d) in bytes.chunks_exact_mut(4).zip(entry.encode()) {
+        let mut bytes = [0; 32];
+        for (b, d) in bytes.chunks_exact_mut(4).zip(self.chip.ih.encode(entry)) {
             b.copy_from_slice(&d.to_le_bytes());
         }
-        let mut ok = h.dma_write(slot, at, &bytes);
+        let bytes = bytes.get(..size as usize).unwrap_or_default();
+        let mut ok = h.dma_write(slot, at, bytes);
         if let Some(wb) = wb {
             ok &= h.dma_write(slot, wb, &wptr.to_le_bytes());
         }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The emulated GPU: a model of the GPU-IOV interface of a FirePro S7150, strict enough that a
-//! wrong driver fails on it.
+//! The emulated GPU: a model of the GPU-IOV interface of a FirePro S7150 or a Radeon Instinct MI25,
+//! strict enough that a wrong driver fails on it.
 //!
 //! The model knows nothing of QEMU.  It is driven through [`Gpu`]'s functions and acts through
 //! the [`Host`] trait, so that `cargo test` runs it in virtual time.  Time is lazy: each entry
 //! point first brings the model up to the present ([`Gpu::settle`]), and one timer is armed for
 //! the next moment at which something can be seen from outside.
+//!
+//! What differs between chips is in their descriptions ([`gpu_regs::chip`]).
 //!
 //! Guest input never makes it panic or index out of bounds: it is compiled with panic=abort
 //! into the emulator's process.
@@ -27,6 +29,7 @@ mod vsec;
 use command::Command;
 use context::Context;
 use fault::Faults;
+use gpu_regs::chip::{Chip, CHIPS};
 use ih::Ih;
 use mailbox::Mailbox;
 use referee::{FnStats, Stats};
@@ -57,6 +60,8 @@ pub trait Host {
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub struct Config {
+    /// The chip that it is: a number of [`CHIPS`].
+    pub chip: u32,
     /// Virtual functions it can have, 1 to 16.
     pub vfs: u32,
     /// Framebuffer in MB.
@@ -73,6 +78,9 @@ pub struct Config {
     pub init_us: u32,
     /// Time of SAVE_RLCV and LOAD_RLCV in microseconds.
     pub rlcv_us: u32,
+    /// How long a command may take before the GPU takes it for a hang and says so, in microseconds;
+    /// 0 for ever. Only on chips that can say so.
+    pub hang_us: u32,
     /// Bytes that the engine copies, fills or writes in a microsecond.
     pub rate: u32,
     /// Time of a packet, whatever it does, in nanoseconds.
@@ -93,6 +101,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            chip: 0,
             vfs: 16,
             vram_mb: 1024,
             idle_us: 50,
@@ -101,6 +110,7 @@ impl Default for Config {
             run_us: 20,
             init_us: 200,
             rlcv_us: 20,
+            hang_us: 10_000,
             rate: 1000,
             packet_ns: 500,
             tick_ns: 10_000,
@@ -151,6 +161,7 @@ struct Func {
 
 /// A GPU.
 pub struct Gpu {
+    chip: &'static Chip,
     cfg: Config,
     /// VFs that are enabled.
     enabled: usize,
@@ -179,8 +190,10 @@ impl Gpu {
         cfg.rate = cfg.rate.max(1);
         cfg.packet_ns = cfg.packet_ns.max(10);
         cfg.vram_mb = cfg.vram_mb.clamp(16, 0xFFF0);
+        let chip = CHIPS.get(cfg.chip as usize).copied();
         let funcs = (0..=cfg.vfs).map(|_| Func::default()).collect();
         Self {
+            chip: chip.unwrap_or(&gpu_regs::chip::TONGA),
             cfg,
             enabled: 0,
             funcs,
@@ -201,6 +214,11 @@ impl Gpu {
     /// The properties in force.
     pub fn config(&self) -> &Config {
         &self.cfg
+    }
+
+    /// The chip that it is.
+    pub fn chip(&self) -> &'static Chip {
+        self.chip
     }
 
     /// The function that runs now, commands in flight considered.
@@ -231,6 +249,7 @@ impl Gpu {
             }
         }
         self.write_back(h);
+        self.notice(h, now);
         self.rearm(h, now);
     }
 
@@ -242,10 +261,8 @@ impl Gpu {
         let engine = self
             .engine_due()
             .map(|t| t.max(now + u64::from(self.cfg.tick_ns)));
-        let next = match (self.command_end(), engine) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let times = [self.command_end(), self.hang_noticed_at(), engine];
+        let next = times.into_iter().flatten().min();
         if next != self.armed {
             self.armed = next;
             h.arm(next);

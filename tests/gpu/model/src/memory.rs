@@ -2,7 +2,8 @@
 //! What an engine address means: the function's window of the framebuffer, or system memory
 //! through the flat page table of VMID 0 (gpu-iov-hardware.md, sections 5 and 8.3).
 
-use gpu_regs::{gart, mmio, vsec};
+use gpu_regs::gart;
+use gpu_regs::vm::Fault;
 
 use crate::{Gpu, Host};
 
@@ -32,7 +33,7 @@ impl Gpu {
             return Some((0, vram));
         }
         let raw = *self.vsec.windows.get(slot - 1)?;
-        let (offset, size) = vsec::window_bytes(raw)?;
+        let (offset, size) = self.chip.vsec.window_bytes(raw)?;
         let size = size.min(vram.saturating_sub(offset));
         (size > 0).then_some((offset, size))
     }
@@ -49,20 +50,20 @@ impl Gpu {
     ) -> Result<(Place, u64), Failure> {
         let vram = h.vram().len() as u64;
         let (offset, size) = self.window_of(slot, vram).ok_or(Failure::Window)?;
-        let regs = &self.ctx.regs;
-        let fb_base = u64::from(regs.get(mmio::MC_VM_FB_LOCATION) & 0xFFFF) << 24;
+        let space = self.chip.regs.vm.read(|r| self.ctx.regs.get(r));
+        let fb_base = space.fb_base;
         if let Some(rel) = addr.checked_sub(fb_base).filter(|&r| r < size) {
             return Ok((Place::Vram(offset + rel), len.min(size - rel)));
         }
         let page = addr >> 12;
-        let start = u64::from(regs.get(mmio::VM_CONTEXT0_PAGE_TABLE_START));
-        let end = u64::from(regs.get(mmio::VM_CONTEXT0_PAGE_TABLE_END));
-        let on = regs.get(mmio::VM_CONTEXT0_CNTL) & mmio::VM_CONTEXT_ENABLE != 0;
-        if !on || page < start || page > end {
-            return Err(Failure::Window);
-        }
-        let table = u64::from(regs.get(mmio::VM_CONTEXT0_PAGE_TABLE_BASE)) << 12;
-        let at = table.checked_sub(fb_base).map(|t| t + (page - start) * 8);
+        let table = space
+            .table
+            .filter(|t| (t.first_page..=t.last_page).contains(&page))
+            .ok_or(Failure::Window)?;
+        let at = table
+            .base
+            .checked_sub(fb_base)
+            .map(|t| t + (page - table.first_page) * 8);
         let at = at
             .filter(|&a| a <= size.saturating_sub(8))
             .ok_or(Failure::Window)?;
@@ -97,11 +98,15 @@ impl Gpu {
                 Failure::Dma => f.stats.dma_faults += 1,
             }
         }
-        let status = 1 | (u32::from(write) << 24) | (u32::from(why == Failure::Dma) << 1);
-        self.ctx.regs.set(mmio::VM_CONTEXT0_FAULT_STATUS, status);
-        self.ctx
-            .regs
-            .set(mmio::VM_CONTEXT0_FAULT_ADDR, (addr >> 12) as u32);
+        let fault = Fault {
+            addr,
+            write,
+            denied: why == Failure::Dma,
+        };
+        let regs = &mut self.ctx.regs;
+        self.chip.regs.vm.fault(fault, |r, v| {
+            regs.set(r, v);
+        });
     }
 
     /// Reads engine memory of `slot`, the function on the engine.  What cannot be read is all

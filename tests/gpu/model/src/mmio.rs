@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! BAR5 and BAR2: which register belongs to what, and who may reach it when
-//! (gpu-iov-hardware.md, sections 2.7, 8 and Appendix A).
+//! (gpu-iov-hardware.md, sections 2.7, 2.8, 8 and Appendix A).
 
+use gpu_regs::chip::{MailboxAccess, FUNC_IOV_ENABLED, FUNC_IS_VF, MM_DATA, MM_INDEX, MM_INDEX_HI};
 use gpu_regs::ih::{Entry, SRC_ACK_FROM_PF, SRC_ACK_FROM_VF, SRC_MSG_FROM_PF, SRC_MSG_FROM_VF};
 use gpu_regs::referee::fault;
-use gpu_regs::{mmio as reg, sdma};
+use gpu_regs::{pci, sdma};
 
 use crate::mailbox::{Mailbox, Side, Signal};
 use crate::{Gpu, Host};
@@ -29,23 +30,22 @@ enum Owner {
 
 impl Gpu {
     fn owner(&self, h: &mut dyn Host, slot: usize, index: u32) -> Owner {
+        let r = &self.chip.regs;
+        let within = |&(first, last): &(u32, u32)| (first..=last).contains(&index);
         match index {
-            reg::MM_INDEX | reg::MM_DATA | reg::MM_INDEX_HI => Owner::Indirect,
-            reg::MAILBOX_INDEX..=reg::MAILBOX_INT_CNTL => Owner::Mailbox,
-            reg::FUNC_IDENTIFIER if slot == 0 => Owner::Fixed(reg::FUNC_IOV_ENABLED),
-            reg::FUNC_IDENTIFIER => Owner::Fixed(reg::FUNC_IOV_ENABLED | reg::FUNC_IS_VF),
-            reg::CONFIG_MEMSIZE => {
+            MM_INDEX | MM_DATA | MM_INDEX_HI => Owner::Indirect,
+            _ if within(&(r.mailbox_index, r.mailbox_int_cntl)) => Owner::Mailbox,
+            i if i == r.func_identifier && slot == 0 => Owner::Fixed(FUNC_IOV_ENABLED),
+            i if i == r.func_identifier => Owner::Fixed(FUNC_IOV_ENABLED | FUNC_IS_VF),
+            i if i == r.config_memsize => {
                 let vram = h.vram().len() as u64;
                 Owner::Fixed(
                     self.window_of(slot, vram)
                         .map_or(0, |(_, n)| (n >> 20) as u32),
                 )
             }
-            reg::IH_FIRST..=reg::IH_LAST => Owner::Interrupt,
-            0x1400..=0x153F | reg::RLC_GPU_IOV_VF_ENABLE..=reg::RLC_GPU_IOV_LAST if slot == 0 => {
-                Owner::PfOnly
-            }
-            reg::MC_VM_FB_SIZE_OFFSET_VF0..=0xF98F if slot == 0 => Owner::PfOnly,
+            _ if within(&(r.ih.first, r.ih.last)) => Owner::Interrupt,
+            _ if slot == 0 && r.pf_only.iter().any(within) => Owner::PfOnly,
             _ => Owner::Engine,
         }
     }
@@ -56,7 +56,7 @@ impl Gpu {
         let open = match owner {
             Owner::Mailbox => true,
             Owner::Engine => false,
-            _ => slot == 0 || index == reg::FUNC_IDENTIFIER,
+            _ => slot == 0 || index == self.chip.regs.func_identifier,
         };
         !open && self.running() != Some(slot)
     }
@@ -86,6 +86,35 @@ impl Gpu {
         self.settle(h);
     }
 
+    /// Reads `len` bytes of BAR5 at byte `addr` as function `slot`.  Less than a dword can be had
+    /// only of MAILBOX_CONTROL, where the chip has it so.
+    pub fn bar_read(&mut self, h: &mut dyn Host, slot: usize, addr: u32, len: u8) -> u32 {
+        match (len, addr % 4) {
+            (4, 0) => self.mmio_read(h, slot, addr / 4),
+            (1, byte) if self.has_bytes(addr) => {
+                (self.mmio_read(h, slot, addr / 4) >> (8 * byte)) & 0xFF
+            }
+            _ => GATED,
+        }
+    }
+
+    /// Writes `len` bytes of BAR5 at byte `addr` as function `slot`; see [`Gpu::bar_read`].
+    pub fn bar_write(&mut self, h: &mut dyn Host, slot: usize, addr: u32, len: u8, value: u32) {
+        match (len, addr % 4) {
+            (4, 0) => self.mmio_write(h, slot, addr / 4, value),
+            (1, byte) if self.has_bytes(addr) => {
+                // Bits that are not written read 0 or stay by being written again.
+                let old = self.mmio_read(h, slot, addr / 4) & !(0xFF << (8 * byte));
+                self.mmio_write(h, slot, addr / 4, old | ((value & 0xFF) << (8 * byte)));
+            }
+            _ => {}
+        }
+    }
+
+    fn has_bytes(&self, addr: u32) -> bool {
+        self.chip.mailbox == MailboxAccess::Bytes && addr / 4 == self.chip.regs.mailbox_control
+    }
+
     fn pf_dead(&mut self) -> bool {
         self.faults.strike(fault::PF_DEAD, 0, 0).is_some()
     }
@@ -101,7 +130,10 @@ impl Gpu {
             Owner::Fixed(v) => v,
             Owner::PfOnly => self.pf_read(index),
             Owner::Interrupt => {
-                let ih = self.funcs.get(slot).and_then(|f| f.ih.read(index));
+                let ih = self
+                    .funcs
+                    .get(slot)
+                    .and_then(|f| f.ih.read(&self.chip.regs.ih, index));
                 ih.unwrap_or_else(|| self.spare(slot).get(index))
             }
             Owner::Indirect => self.indirect_read(h, slot, index, indirect),
@@ -144,8 +176,8 @@ impl Gpu {
         };
         let (at, hi) = (f.mm_index, f.mm_index_hi);
         match index {
-            reg::MM_INDEX => at,
-            reg::MM_INDEX_HI => hi,
+            MM_INDEX => at,
+            MM_INDEX_HI => hi,
             _ if at & (1 << 31) != 0 => {
                 let addr = u64::from(at & !(1 << 31)) | (u64::from(hi) << 31);
                 let bytes = self
@@ -164,8 +196,8 @@ impl Gpu {
         };
         let (at, hi) = (f.mm_index, f.mm_index_hi);
         match index {
-            reg::MM_INDEX => f.mm_index = v,
-            reg::MM_INDEX_HI => f.mm_index_hi = v,
+            MM_INDEX => f.mm_index = v,
+            MM_INDEX_HI => f.mm_index_hi = v,
             _ if at & (1 << 31) != 0 => {
                 let addr = u64::from(at & !(1 << 31)) | (u64::from(hi) << 31);
                 if let Some(s) = self.mm_vram(h, slot, addr) {
@@ -178,66 +210,71 @@ impl Gpu {
     }
 
     fn engine_read(&mut self, index: u32) -> u32 {
+        let r = &self.chip.regs;
+        let (invalidate, invalidated) = r.vm.invalidate();
         match index {
-            reg::SDMA0_STATUS if self.engine_has_work() => 0,
-            reg::SDMA0_STATUS => sdma::STATUS_IDLE | sdma::STATUS_RB_EMPTY,
+            i if i == r.sdma.status && self.engine_has_work() => 0,
+            i if i == r.sdma.status => sdma::STATUS_IDLE | sdma::STATUS_RB_EMPTY,
             // Translations are never cached: a flush is done as soon as it is asked for.
-            reg::VM_INVALIDATE_RESPONSE => self.ctx.regs.get(reg::VM_INVALIDATE_REQUEST),
-            reg::GPU_HDP_FLUSH_DONE => self.ctx.regs.get(reg::GPU_HDP_FLUSH_REQ),
+            i if i == invalidated => self.ctx.regs.get(invalidate),
+            i if i == r.hdp_flush_done => self.ctx.regs.get(r.hdp_flush_req),
             _ => self.ctx.regs.get(index),
         }
     }
 
     fn engine_write(&mut self, index: u32, value: u32) {
-        if index == reg::SDMA0_GFX_RB_CNTL && value & sdma::RB_ENABLE == 0 {
+        let r = &self.chip.regs.sdma;
+        if index == r.rb_cntl && value & sdma::RB_ENABLE == 0 {
             self.ctx.engine = Default::default();
         }
         let value = match index {
-            reg::SDMA0_GFX_RB_RPTR | reg::SDMA0_GFX_RB_WPTR => value & !3,
+            i if i == r.rb_rptr || i == r.rb_wptr => value & !3,
             _ => value,
         };
         self.ctx.regs.set(index, value);
     }
 
+    /// Which window a register of the PF mirrors.
+    fn mirrored_window(&self, index: u32) -> Option<usize> {
+        let i = index.checked_sub(self.chip.regs.windows)? as usize;
+        (i < pci::MAX_VFS).then_some(i)
+    }
+
     fn pf_read(&mut self, index: u32) -> u32 {
-        let v = &self.vsec;
+        let (v, r) = (&self.vsec, &self.chip.regs);
+        if let Some(i) = self.mirrored_window(index) {
+            return v.windows.get(i).copied().unwrap_or(0);
+        }
         match index {
-            reg::RESET_NOTIFICATION => v.reset_notification,
-            reg::VM_INIT_STATUS => v.vm_init,
-            reg::FB_TOTAL_FB_INFO => self.cfg.vram_mb | (u32::from(v.consumed) << 16),
-            reg::RLC_GPU_IOV_VF_ENABLE => ((1u64 << self.enabled) - 1) as u32,
-            reg::RLC_GPU_IOV_CFG_REG1 => v.cmd,
-            reg::RLC_GPU_IOV_CFG_REG2 => u32::from(v.status),
-            reg::RLC_GPU_IOV_CFG_REG6 => v.context,
-            reg::RLC_GPU_IOV_CFG_REG9 => {
+            i if i == r.reset_notification => v.reset_notification,
+            i if Some(i) == r.vm_init_status => v.vm_init,
+            i if Some(i) == r.fb_total => self.cfg.vram_mb | (u32::from(v.consumed) << 16),
+            i if i == r.rlc.vf_enable => ((1u64 << self.enabled) - 1) as u32,
+            i if i == r.rlc.command => v.cmd,
+            i if i == r.rlc.status => u32::from(v.status),
+            i if i == r.rlc.context => v.context,
+            i if Some(i) == r.rlc.active_status => {
                 let fcn = self
                     .phase
                     .slot()
                     .map_or(0, |s| if s == 0 { 0 } else { 0x7F + s as u32 });
                 fcn | (u32::from(self.running().is_some()) << 8)
             }
-            reg::RLC_GPU_IOV_ACTIVE_FCN_ID => match self.phase.slot() {
+            i if i == r.rlc.active_fcn => match self.phase.slot() {
                 Some(s) if s > 0 => (1 << 31) | (s as u32 - 1),
                 _ => 0,
             },
-            reg::MC_VM_FB_SIZE_OFFSET_VF0..=0xF98F => {
-                let i = (index - reg::MC_VM_FB_SIZE_OFFSET_VF0) as usize;
-                v.windows.get(i).copied().unwrap_or(0)
-            }
             _ => self.pf_regs.get(index),
         }
     }
 
     fn pf_write(&mut self, h: &mut dyn Host, index: u32, value: u32) {
-        match index {
-            reg::RESET_NOTIFICATION => self.vsec.reset_notification &= !value,
-            reg::VM_INIT_STATUS => self.vsec.vm_init &= !value,
-            reg::MC_VM_FB_SIZE_OFFSET_VF0..=0xF98F => {
-                let i = (index - reg::MC_VM_FB_SIZE_OFFSET_VF0) as usize;
-                if i < self.cfg.vfs as usize {
-                    self.set_window(h, i, value);
-                }
-            }
+        let r = &self.chip.regs;
+        match (index, self.mirrored_window(index)) {
+            (_, Some(i)) if i < self.cfg.vfs as usize => self.set_window(h, i, value),
+            (_, Some(_)) => {}
+            (i, _) if i == r.reset_notification => self.vsec.reset_notification &= !value,
+            (i, _) if Some(i) == r.vm_init_status => self.vsec.vm_init &= !value,
             _ => {
                 self.pf_regs.set(index, value);
             }
@@ -254,7 +291,8 @@ impl Gpu {
     }
 
     fn mailbox_read(&mut self, slot: usize, index: u32) -> u32 {
-        if index == reg::MAILBOX_INDEX {
+        let r = &self.chip.regs;
+        if index == r.mailbox_index {
             return if slot == 0 {
                 self.mailbox_index as u32
             } else {
@@ -265,16 +303,17 @@ impl Gpu {
             return 0;
         };
         match index {
-            reg::MAILBOX_CONTROL => m.control(side),
-            reg::MAILBOX_INT_CNTL => m.int_cntl(side),
-            i if i >= reg::MAILBOX_RCV_DW0 => m.rcv(side, (i - reg::MAILBOX_RCV_DW0) as usize),
-            i if i >= reg::MAILBOX_TRN_DW0 => m.trn(side, (i - reg::MAILBOX_TRN_DW0) as usize),
+            i if i == r.mailbox_control => m.control(side),
+            i if i == r.mailbox_int_cntl => m.int_cntl(side),
+            i if i >= r.mailbox_rcv_dw0 => m.rcv(side, (i - r.mailbox_rcv_dw0) as usize),
+            i if i >= r.mailbox_trn_dw0 => m.trn(side, (i - r.mailbox_trn_dw0) as usize),
             _ => 0,
         }
     }
 
     fn mailbox_write(&mut self, h: &mut dyn Host, slot: usize, index: u32, value: u32) {
-        if index == reg::MAILBOX_INDEX {
+        let r = &self.chip.regs;
+        if index == r.mailbox_index {
             if slot == 0 {
                 self.mailbox_index = (value & 0xF) as usize;
             }
@@ -285,10 +324,10 @@ impl Gpu {
         };
         let mut signal = Signal::default();
         match index {
-            reg::MAILBOX_CONTROL => signal = m.set_control(side, value),
-            reg::MAILBOX_INT_CNTL => m.set_int_cntl(side, value),
-            reg::MAILBOX_TRN_DW0..=0x14CB => {
-                m.set_trn(side, (index - reg::MAILBOX_TRN_DW0) as usize, value);
+            i if i == r.mailbox_control => signal = m.set_control(side, value),
+            i if i == r.mailbox_int_cntl => m.set_int_cntl(side, value),
+            i if (r.mailbox_trn_dw0..r.mailbox_trn_dw0 + 4).contains(&i) => {
+                m.set_trn(side, (i - r.mailbox_trn_dw0) as usize, value);
             }
             _ => {}
         }
@@ -346,9 +385,9 @@ impl Gpu {
 
     /// A doorbell reaches the function on the engine.
     pub(crate) fn engine_doorbell(&mut self, index: u32, value: u32) {
-        let db = self.ctx.regs.get(reg::SDMA0_GFX_DOORBELL);
-        if db & reg::DOORBELL_ENABLE != 0 && db & reg::DOORBELL_OFFSET == index {
-            self.ctx.regs.set(reg::SDMA0_GFX_RB_WPTR, value & !3);
+        let r = &self.chip.regs.sdma;
+        if r.doorbell_index(|i| self.ctx.regs.get(i)) == Some(index) {
+            self.ctx.regs.set(r.rb_wptr, value & !3);
         }
     }
 }

@@ -6,30 +6,25 @@ use std::collections::BTreeMap;
 
 /// Most registers that a file remembers.
 pub(crate) const MAX_REGS: usize = 8192;
+/// Registers that the largest BAR has.
+const MAX_INDEX: u32 = 0x2_0000;
 
 /// A sparse register file; a register that was never written reads 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct RegFile(BTreeMap<u16, u32>);
+pub(crate) struct RegFile(BTreeMap<u32, u32>);
 
 impl RegFile {
     /// Reads register `index`.
     pub(crate) fn get(&self, index: u32) -> u32 {
-        u16::try_from(index)
-            .ok()
-            .and_then(|i| self.0.get(&i))
-            .copied()
-            .unwrap_or(0)
+        self.0.get(&index).copied().unwrap_or(0)
     }
 
     /// Writes register `index`; `false` if the file is full.
     pub(crate) fn set(&mut self, index: u32, value: u32) -> bool {
-        let Ok(i) = u16::try_from(index) else {
-            return false;
-        };
-        if let Some(v) = self.0.get_mut(&i) {
+        if let Some(v) = self.0.get_mut(&index) {
             *v = value;
-        } else if self.0.len() < MAX_REGS {
-            self.0.insert(i, value);
+        } else if self.0.len() < MAX_REGS && index < MAX_INDEX {
+            self.0.insert(index, value);
         } else {
             return false;
         }
@@ -47,7 +42,7 @@ impl RegFile {
     }
 
     /// All registers that were written, by index.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, u32)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.0.iter().map(|(&i, &v)| (i, v))
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Numbers that the emulated GPU and the software that drives it share.
 //!
-//! Facts only: register numbers and fields of a FirePro S7150 (Tonga) as its PF and VF software
-//! sees them, the GPU-IOV capability, SDMA v3.0 packets, interrupt-ring entries, mailbox
+//! Facts only: registers and fields as PF and VF software sees them, one description per chip
+//! ([`chip`]), the GPU-IOV capability, packets of the copy engine, interrupt-ring entries, mailbox
 //! messages, and the register map of the debug device ([`referee`]).  MMIO registers are
 //! numbered in dwords of BAR5, as AMD's public headers do (byte offset = 4 x index).
 //!
@@ -10,6 +10,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod chip;
 pub mod gart;
 pub mod ih;
 pub mod mailbox;
@@ -17,4 +18,5 @@ pub mod mmio;
 pub mod pci;
 pub mod referee;
 pub mod sdma;
+pub mod vm;
 pub mod vsec;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Ring control and packets of the copy engine, SDMA v3.0.
+//! Ring control and packets of the copy engine, SDMA v3.0 and v4.0.
 //!
-//! The subset that the emulated device executes.  Layouts follow AMD's public packet header for
-//! Tonga, the meaning of the counts follows Linux's sdma_v3_0 (COPY and CONST_FILL count bytes,
-//! WRITE counts dwords, none of them less one).
+//! The subset that the emulated device executes.  Layouts follow AMD's public packet headers for
+//! Tonga and Vega10; COPY and CONST_FILL count bytes, WRITE counts dwords ([`Counts`]).
+
+use crate::chip::DOORBELL_ENABLE;
 
 /// RB_CNTL: the ring works.
 pub const RB_ENABLE: u32 = 1 << 0;
@@ -32,6 +33,100 @@ pub const fn rb_cntl(bytes: u32) -> u32 {
 pub const fn rb_bytes(cntl: u32) -> u32 {
     let log2 = (cntl >> RB_SIZE_SHIFT) & 0x1F;
     4 << if log2 > 20 { 20 } else { log2 }
+}
+
+/// Registers of the copy engine and its graphics ring, as dword indices.
+#[derive(Debug)]
+pub struct SdmaRegs {
+    /// STATUS: b0 idle, b2 ring empty.
+    pub status: u32,
+    /// F32_CNTL: b0 halts the engine.
+    pub f32_cntl: u32,
+    /// GFX_RB_CNTL.
+    pub rb_cntl: u32,
+    /// GFX_RB_BASE: GPU address bits \[39:8\].
+    pub rb_base: u32,
+    /// GFX_RB_BASE_HI: GPU address bits above 40.
+    pub rb_base_hi: u32,
+    /// GFX_RB_RPTR: read position in bytes; wraps at the ring's size.
+    pub rb_rptr: u32,
+    /// GFX_RB_RPTR_HI: its upper half.
+    pub rb_rptr_hi: Option<u32>,
+    /// GFX_RB_WPTR: write position in bytes; what exceeds the ring's size is ignored.
+    pub rb_wptr: u32,
+    /// GFX_RB_WPTR_HI: its upper half.
+    pub rb_wptr_hi: Option<u32>,
+    /// GFX_RB_WPTR_POLL_CNTL.
+    pub wptr_poll_cntl: u32,
+    /// GFX_RB_WPTR_POLL_ADDR_HI: GPU address of the write position in memory, high.
+    pub wptr_poll_addr_hi: u32,
+    /// GFX_RB_WPTR_POLL_ADDR_LO: the same, low.
+    pub wptr_poll_addr_lo: u32,
+    /// GFX_RB_RPTR_ADDR_HI: GPU address where the read position is written back, high.
+    pub rptr_addr_hi: u32,
+    /// GFX_RB_RPTR_ADDR_LO: the same, low.
+    pub rptr_addr_lo: u32,
+    /// GFX_IB_CNTL: b0 enables indirect buffers.
+    pub ib_cntl: u32,
+    /// GFX_DOORBELL: [`crate::chip::DOORBELL_ENABLE`], and the index if it has no other register.
+    pub doorbell: u32,
+    /// GFX_DOORBELL_OFFSET: the index in bytes \[27:2\].
+    pub doorbell_offset: Option<u32>,
+    /// Bits of GFX_RB_WPTR_POLL_CNTL of which any makes the engine read the write position from
+    /// memory.
+    pub wptr_poll_enable: u32,
+}
+
+/// Doorbell index in GFX_DOORBELL of engines without GFX_DOORBELL_OFFSET.
+const DOORBELL_INDEX: u32 = 0x1F_FFFF;
+
+impl SdmaRegs {
+    /// Lets doorbell `index` (dwords of BAR2) carry the write position; `put` writes a register.
+    pub fn set_doorbell(&self, index: u32, mut put: impl FnMut(u32, u32)) {
+        match self.doorbell_offset {
+            Some(offset) => {
+                put(offset, (index << 2) & 0x0FFF_FFFC);
+                put(self.doorbell, DOORBELL_ENABLE);
+            }
+            None => put(self.doorbell, DOORBELL_ENABLE | (index & DOORBELL_INDEX)),
+        }
+    }
+
+    /// The doorbell that carries the write position, if one does; `get` reads a register.
+    pub fn doorbell_index(&self, get: impl Fn(u32) -> u32) -> Option<u32> {
+        let cntl = get(self.doorbell);
+        (cntl & DOORBELL_ENABLE != 0).then(|| match self.doorbell_offset {
+            Some(offset) => (get(offset) & 0x0FFF_FFFC) >> 2,
+            None => cntl & DOORBELL_INDEX,
+        })
+    }
+}
+
+/// What the count fields of COPY, WRITE and CONST_FILL hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// The number (SDMA v3.0).
+    Exact,
+    /// The number less one (SDMA v4.0).
+    LessOne,
+}
+
+impl Counts {
+    /// The field for `n`, which is at least 1 for [`Counts::LessOne`].
+    pub const fn field(self, n: u32) -> u32 {
+        match self {
+            Self::Exact => n & COUNT_MASK,
+            Self::LessOne => n.wrapping_sub(1) & COUNT_MASK,
+        }
+    }
+
+    /// The number that a field means.
+    pub const fn number(self, field: u32) -> u32 {
+        match self {
+            Self::Exact => field & COUNT_MASK,
+            Self::LessOne => (field & COUNT_MASK) + 1,
+        }
+    }
 }
 
 /// Opcodes, \[7:0\] of a packet's first dword.
@@ -234,8 +329,13 @@ const fn join(lo: u32, hi: u32) -> u64 {
 }
 
 impl Packet<&[u32]> {
+    /// [`Packet::encode`] for SDMA v3.0.
+    pub fn emit(&self, push: impl FnMut(u32)) {
+        self.encode(Counts::Exact, push);
+    }
+
     /// Hands each dword of the packet to `push`, in order.
-    pub fn emit(&self, mut push: impl FnMut(u32)) {
+    pub fn encode(&self, counts: Counts, mut push: impl FnMut(u32)) {
         let mut all = |dws: &[u32]| dws.iter().for_each(|&d| push(d));
         match *self {
             Self::Nop { extra } => {
@@ -244,15 +344,15 @@ impl Packet<&[u32]> {
                 (0..extra).for_each(|_| all(&[0]));
             }
             Self::CopyLinear { src, dst, bytes } => {
-                let n = bytes & COUNT_MASK;
+                let n = counts.field(bytes);
                 all(&[op::COPY, n, 0, lo(src), hi(src), lo(dst), hi(dst)]);
             }
             Self::WriteLinear { dst, data } => {
-                all(&[op::WRITE, lo(dst), hi(dst), data.len() as u32 & COUNT_MASK]);
+                all(&[op::WRITE, lo(dst), hi(dst), counts.field(data.len() as u32)]);
                 all(data);
             }
             Self::ConstFill { dst, value, bytes } => {
-                let n = bytes & COUNT_MASK;
+                let n = counts.field(bytes);
                 all(&[op::CONST_FILL | FILL_DWORD, lo(dst), hi(dst), value, n]);
             }
             Self::Fence { addr, value } => all(&[op::FENCE, lo(addr), hi(addr), value]),
@@ -292,7 +392,7 @@ pub const fn fixed_dwords(header: u32) -> Option<u32> {
 impl Packet<u32> {
     /// Reads the fixed part of a packet.  `None` if `dw` is shorter than that or the packet is
     /// not known.
-    pub fn decode(dw: &[u32]) -> Option<Self> {
+    pub fn decode(counts: Counts, dw: &[u32]) -> Option<Self> {
         let head = *dw.first()?;
         let len = fixed_dwords(head)? as usize;
         let d = dw.get(..len)?;
@@ -303,16 +403,16 @@ impl Packet<u32> {
             (op::COPY, &[_, n, _, sl, sh, dl, dh]) => Self::CopyLinear {
                 src: join(sl, sh),
                 dst: join(dl, dh),
-                bytes: n & COUNT_MASK,
+                bytes: counts.number(n),
             },
             (op::WRITE, &[_, l, h, n]) => Self::WriteLinear {
                 dst: join(l, h) & !3,
-                data: n & COUNT_MASK,
+                data: counts.number(n),
             },
             (op::CONST_FILL, &[_, l, h, value, n]) => Self::ConstFill {
                 dst: join(l, h),
                 value,
-                bytes: n & COUNT_MASK,
+                bytes: counts.number(n),
             },
             (op::FENCE, &[_, l, h, value]) => Self::Fence {
                 addr: join(l, h) & !3,

@@ -41,6 +41,94 @@ pub const EXECUTE: u32 = 0x10;
 /// CMD: interrupt the PF when the command has ended.
 pub const INTR_EN: u32 = 0x20;
 
+/// Interrupt causes, bits of INTR_ENABLE and INTR_STATUS (section 2.6): those of graphics.
+pub mod intr {
+    /// A command has ended that was to say so.
+    pub const CMD_COMPLETE: u32 = 1 << 0;
+    /// What looked like a hang has gone on by itself.
+    pub const HANG_SELF_RECOVERED: u32 = 1 << 1;
+    /// The function on the engine hangs and needs an FLR.
+    pub const HANG_NEED_FLR: u32 = 1 << 2;
+    /// VM_BUSY_STATUS has changed.
+    pub const VM_BUSY_TRANSITION: u32 = 1 << 3;
+    /// All that the emulated device knows.
+    pub const ALL: u32 = 0xF;
+}
+
+/// VM_BUSY_STATUS of chips with interrupt causes: the PF has work.
+pub const BUSY_PF: u32 = 1 << 31;
+
+/// States in ACTIVE_FUNCTION_ID_STATUS (section 2.4).
+pub mod active {
+    /// Nothing runs.
+    pub const IDLE: u32 = 0;
+    /// The function runs.
+    pub const ACTIVE: u32 = 1;
+    /// It is being idled.
+    pub const IDLING: u32 = 2;
+    /// It is being saved.
+    pub const SAVING: u32 = 3;
+    /// It is being loaded.
+    pub const LOADING: u32 = 4;
+    /// It hangs.
+    pub const STALLED: u32 = 5;
+}
+
+/// Where things are in the capability of a chip; offsets in bytes.
+#[derive(Debug)]
+pub struct Layout {
+    /// Revision in the header.
+    pub revision: u8,
+    /// Bytes of the capability.
+    pub length: u16,
+    /// Command, function and next function ([`command`]); a scheduler block's DW1.
+    pub command: u16,
+    /// Status of the command, one byte; DW2.
+    pub status: u16,
+    /// VM_BUSY_STATUS; DW3.
+    pub busy: u16,
+    /// ACTIVE_FUNCTION_ID \[15:0\] and its state \[19:16\] ([`active`]); DW5.  Between it and
+    /// `busy` is ACTIVE_FUNCTIONS, behind it are three dwords of quanta.
+    pub active_function: Option<u16>,
+    /// A hang ends the command with a status; else the command goes on and
+    /// [`intr::HANG_NEED_FLR`] tells.
+    pub hang_status: bool,
+    /// INTR_ENABLE; INTR_STATUS follows ([`intr`]).
+    pub intr: Option<u16>,
+    /// b0 resets the PF alone.
+    pub reset_control: u16,
+    /// One bit per VF that had an FLR, write 1 to clear.
+    pub reset_notification: Option<u16>,
+    /// One bit per VF that was initialised, write 1 to clear.
+    pub vm_init_status: Option<u16>,
+    /// Where contexts are saved ([`context`]).
+    pub context: u16,
+    /// Framebuffer in MB: available \[15:0\], in use \[31:16\].
+    pub total_fb: u16,
+    /// Where scheduler blocks start: offset of the register, and what it reads.
+    pub offsets: Option<(u16, u32)>,
+    /// First of the sixteen window registers, one dword per VF.
+    pub vf_fb: u16,
+    /// What is taken off the size in a window register, in units of 16 MB.
+    pub size_bias: u32,
+}
+
+impl Layout {
+    /// Value of a VF's window register for `size_mb` at `offset_mb`, both multiples of 16 MB.
+    pub const fn window(&self, offset_mb: u32, size_mb: u32) -> u32 {
+        ((size_mb >> 4).wrapping_sub(self.size_bias) & 0xFFFF) | ((offset_mb >> 4) << 16)
+    }
+
+    /// `(offset, size)` in bytes of a window register; `None` for 0, which means not set.
+    pub const fn window_bytes(&self, value: u32) -> Option<(u64, u64)> {
+        let units = (value & 0xFFFF) as u64 + self.size_bias as u64;
+        if value == 0 || units == 0 {
+            return None;
+        }
+        Some((((value >> 16) as u64) << 24, units << 24))
+    }
+}
+
 /// Commands, CMD \[3:0\].
 pub mod cmd {
     /// Take the function off the engine, in the middle of its work if need be.

@@ -2,7 +2,7 @@
 //! Packets and fields survive encoding and decoding, and equal what Linux's driver emits.
 
 use gpu_regs::ih::Entry;
-use gpu_regs::sdma::{Compare, Packet, Poll};
+use gpu_regs::sdma::{Compare, Counts, Packet, Poll};
 use gpu_regs::vsec;
 
 fn words(p: Packet<&[u32]>) -> Vec<u32> {
@@ -73,7 +73,7 @@ fn what_is_encoded_is_decoded() {
     ];
     for (encode, decode) in all {
         let w = words(encode);
-        let d = Packet::decode(&w).unwrap();
+        let d = Packet::decode(Counts::Exact, &w).unwrap();
         assert_eq!(d, decode);
         assert_eq!(d.dwords() as usize, w.len());
     }
@@ -81,11 +81,14 @@ fn what_is_encoded_is_decoded() {
 
 #[test]
 fn short_and_unknown_packets_are_refused() {
-    assert_eq!(Packet::decode(&[]), None);
-    assert_eq!(Packet::decode(&[1, 2, 3]), None);
-    assert_eq!(Packet::decode(&[0x0C, 0, 0, 0, 0, 0, 0, 0]), None);
+    assert_eq!(Packet::decode(Counts::Exact, &[]), None);
+    assert_eq!(Packet::decode(Counts::Exact, &[1, 2, 3]), None);
     assert_eq!(
-        Packet::decode(&[0x0101, 0, 0, 0, 0, 0, 0, 0]),
+        Packet::decode(Counts::Exact, &[0x0C, 0, 0, 0, 0, 0, 0, 0]),
+        None
+    );
+    assert_eq!(
+        Packet::decode(Counts::Exact, &[0x0101, 0, 0, 0, 0, 0, 0, 0]),
         None,
         "tiled copy"
     );
