@@ -234,6 +234,8 @@ pub struct Engine {
     /// The host has parked the scheduler, and waits for [`Action::AllPaused`].
     frozen: bool,
     freezing: bool,
+    /// Pieces of slow work that have not ended.
+    works: u8,
     /// When the reset of the GPU was queued, while it is being done, and how many there may be.
     gpu_reset_since: Option<Ns>,
     gpu_resets: Bucket,
@@ -287,6 +289,7 @@ impl Engine {
             condemned: 0,
             frozen: false,
             freezing: false,
+            works: 0,
             gpu_reset_since: None,
             gpu_resets: Bucket::FULL,
             pf: Pf {

@@ -132,6 +132,7 @@ impl Engine {
         self.own_resets |= vf.bit();
         self.new_resets |= vf.bit();
         self.vf(vf).reset_since = Some(now);
+        self.works = self.works.saturating_add(1);
         self.read_resets(out);
         out.push(Action::Queue(Work::Reset(vf)));
     }
@@ -234,6 +235,7 @@ impl Engine {
             self.stats.stray = self.stats.stray.saturating_add(1);
             return;
         }
+        self.works = self.works.saturating_sub(1);
         match work {
             Work::Reset(vf) => self.reset_done(vf, ok, out),
             Work::Scrub(vf) => self.scrub_done(vf, ok, out),
@@ -295,6 +297,7 @@ impl Engine {
         if let Some(vf) = asked.or_else(|| self.enabled().find(can)) {
             self.dirty &= !vf.bit();
             self.vf(vf).scrub_since = Some(self.now);
+            self.works = self.works.saturating_add(1);
             out.push(Action::Queue(Work::Scrub(vf)));
         }
     }
@@ -306,6 +309,9 @@ impl Engine {
 
     /// When the oldest slow work counts as failed.
     pub(super) fn work_deadline(&self) -> Option<Ns> {
+        if self.works == 0 {
+            return None;
+        }
         let started = |vf: &super::Vf| super::earlier(vf.reset_since, vf.scrub_since);
         let oldest = self.vfs.iter().filter_map(started).min();
         let oldest = super::earlier(oldest, self.gpu_reset_since)?;

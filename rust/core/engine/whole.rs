@@ -73,6 +73,7 @@ impl Engine {
         self.phase = Phase::Recovering;
         self.stats.gpu_resets = self.stats.gpu_resets.saturating_add(1);
         self.gpu_reset_since = Some(self.now);
+        self.works = self.works.saturating_add(1);
         out.push(Action::Note(Note::GpuReset));
         for vf in self.enabled() {
             match self.vf(vf).state {
