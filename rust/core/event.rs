@@ -158,9 +158,10 @@ pub enum Action {
     PfRuns(bool),
     /// [`Event::Disable`] is complete: nothing runs, no work is queued.
     Stopped,
-    /// [`Event::Pause`] is complete: the VF's state is saved.
+    /// [`Event::Pause`] is complete: the VF's state is saved, unless it is lost: then
+    /// [`super::engine::Engine::vf_state`] is not suspended.
     Paused(VfId),
-    /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved.
+    /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved; or the GPU is lost.
     AllPaused,
     /// The VF's messages are taken again after it had sent too many: read the one that waits, if
     /// any. Meanwhile ([`super::engine::Engine::takes_messages`] is false) the shell leaves what

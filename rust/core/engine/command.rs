@@ -91,11 +91,12 @@ impl Doubt {
 }
 
 impl Engine {
-    /// The answers to the reads of the last step come before any other event, or there was nothing
-    /// to answer. Returns the VFs whose reset was queued after the read that is answered now.
+    /// The answers to the reads of the last step come before any other event, except for the message
+    /// that [`Action::Listen`] may bring; if they do not, there was nothing to answer. Returns the
+    /// VFs whose reset was queued after the read that is answered now.
     pub(super) fn settle_doubt(&mut self, ev: &Event) -> u32 {
         let older = self.new_resets;
-        let answer = matches!(
+        let polled = matches!(
             ev,
             Event::CmdStatus {
                 source: StatusSource::Poll,
@@ -103,13 +104,14 @@ impl Engine {
             }
         );
         let seen = matches!(ev, Event::ResetSeen { .. });
-        if !seen {
+        let message = matches!(ev, Event::Message { .. });
+        if !seen && !message {
             self.status_asked = false;
         }
-        if !answer {
+        if !polled && !message {
             self.new_resets = 0;
         }
-        if !answer && !seen && matches!(self.doubt, Doubt::Asked(_)) {
+        if !polled && !message && !seen && matches!(self.doubt, Doubt::Asked(_)) {
             self.doubt = Doubt::None;
         }
         older

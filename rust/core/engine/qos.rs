@@ -248,6 +248,12 @@ impl Engine {
         self.cfg.share(vf).latency.unwrap_or(stands)
     }
 
+    /// When the VF has waited as long as it may.
+    fn runs_by(&self, vf: VfId) -> Ns {
+        let since = self.vfs[vf.index()].waits_since.unwrap_or(self.now);
+        since.saturating_add(self.patience(vf))
+    }
+
     /// The VF that must have the next turn, if `turn` would make anybody wait too long.
     ///
     /// Those that wait are served in the order of their deadlines after `turn`; whoever would be
@@ -263,8 +269,7 @@ impl Engine {
         let mut waiting = [(Ns::MAX, VfId::FIRST); MAX_VFS];
         let mut count = 0;
         for vf in VfId::in_mask(self.runnable()).filter(|&vf| Some(vf) != first) {
-            let since = self.vfs[vf.index()].waits_since.unwrap_or(self.now);
-            let by = since.saturating_add(self.patience(vf));
+            let by = self.runs_by(vf);
             // Sorted by insertion: there are few.
             let mut at = count;
             while at > 0 && waiting[at - 1].0 > by {
@@ -273,6 +278,10 @@ impl Engine {
             }
             waiting[at] = (by, vf);
             count += 1;
+        }
+        // Who has the earliest deadline does not make room for others.
+        if first.is_some_and(|vf| self.runs_by(vf) <= waiting[0].0) {
+            return None;
         }
         let mut at = self.now.saturating_add(lasts);
         for &(by, vf) in waiting.iter().take(count) {

@@ -142,13 +142,13 @@ impl Engine {
 
     /// Says [`Action::AllPaused`] once nobody runs.
     pub(super) fn tell_all_paused(&mut self, out: &mut Actions) {
-        if !self.freezing {
+        if !self.freezing || self.phase == Phase::Recovering {
             return;
         }
         let off = !matches!(self.seat, Seat::Running(_) | Seat::Idled(_));
         let parked = off && self.flight.is_none() && self.slot.turn == Turn::Nobody;
-        let works = matches!(self.phase, Phase::On | Phase::Off | Phase::Stopping);
-        if (parked && self.blocked.is_none()) || !works {
+        let lost = matches!(self.phase, Phase::Dead | Phase::Gone);
+        if (parked && self.blocked.is_none()) || lost {
             self.freezing = false;
             out.push(Action::AllPaused);
         }

@@ -92,7 +92,8 @@ fn episode(number: u64, mut rng: Rng, events: u64, sum: &mut Summary) -> Verdict
             format!("panic: {}", text.unwrap_or("?"))
         }
     };
-    Err(format!("{what}: {failed}\n{}", world.trace()))
+    let (trace, engine) = (world.trace(), &world.engine);
+    Err(format!("{what}: {failed}\n{trace}\n{engine:?}"))
 }
 
 fn play(world: &mut World, count: usize, kinds: &[Kind], events: u64, rng: &mut Rng) -> Verdict {

@@ -187,6 +187,7 @@ impl Referee {
             Action::Queue(work) => self.queued(now, work),
             Action::PfRuns(runs) => self.pf(runs, gpu),
             Action::Stopped => self.stopped(gpu),
+            Action::AllPaused if matches!(engine.phase(), Phase::Dead | Phase::Gone) => Ok(()),
             Action::AllPaused => match gpu.seat() {
                 Seat::Running(_) | Seat::Idled(_) if !gpu.gone => no("all paused, but one runs"),
                 _ => Ok(()),

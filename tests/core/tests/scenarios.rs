@@ -407,6 +407,21 @@ fn a_bound_on_waits_is_kept() {
 }
 
 #[test]
+fn a_bound_that_slow_commands_make_impossible_starves_nobody() {
+    for mode in [Mode::WorkConserving, Mode::Strict] {
+        let cfg = qos(mode, &[100; 2], |shares| shares[1].latency = Some(20 * MS));
+        let mut world = loaded(cfg, &[Kind::Steady; 2]);
+        world.gpu.latency = 3 * MS..4 * MS;
+        let runs = run_for(&mut world, 2, 10 * SEC);
+        assert!(world.referee.gap_max < 500 * MS, "{mode:?}");
+        assert!(
+            runs[0] > 500 * MS && runs[1] > 500 * MS,
+            "{mode:?} {runs:?}"
+        );
+    }
+}
+
+#[test]
 fn the_smallest_weight_runs_before_its_guest_gives_up() {
     let mut weights = [10_000; 16];
     weights[7] = 1;
