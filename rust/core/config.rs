@@ -263,6 +263,11 @@ impl Config {
         self.shares[vf.index()]
     }
 
+    /// The slices of all VFs, in ns.
+    pub const fn slices(&self) -> &Table<Ns> {
+        &self.slices
+    }
+
     /// What all VFs are promised.
     pub const fn shares(&self) -> &Table<Share> {
         &self.shares

@@ -379,11 +379,13 @@ impl Engine {
 
     /// Sets the slice of one VF, from its next slice on: 100 us to 1 s.
     pub fn set_slice(&mut self, vf: VfId, ns: Ns) -> Result<(), RangeError> {
+        self.parts.forget();
         self.cfg.set_slice(vf, ns)
     }
 
     /// Sets the slice of all VFs, from their next slices on: 100 us to 1 s.
     pub fn set_slices(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.parts.forget();
         self.cfg.set_slices(ns)
     }
 

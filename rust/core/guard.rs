@@ -119,7 +119,11 @@ impl Rate {
     /// The time that one of them is worth.
     const fn each(self) -> Ns {
         // CAST: widening.
-        self.window / self.count as u64
+        // Never by 0, by the invariant; so the compiler knows it too, and adds no panic.
+        match self.window.checked_div(self.count as u64) {
+            Some(ns) => ns,
+            None => self.window,
+        }
     }
 }
 

@@ -65,11 +65,11 @@ impl Share {
 pub enum Refused {
     /// A value is out of its range.
     Range(RangeError),
-    /// The cap is below the guaranteed minimum.
+    /// The cap is below the guaranteed minimum, or below what the bound on waits needs.
     CapBelowMin {
         /// The cap, in 1/1000.
         cap: u16,
-        /// The minimum, in 1/1000.
+        /// The minimum or need, in 1/1000.
         min: u16,
     },
     /// Minima, and what short waits need, exceed the GPU.
@@ -95,7 +95,7 @@ impl fmt::Display for Refused {
             Self::CapBelowMin { cap, min } => {
                 write!(
                     f,
-                    "cap {cap}/1000 is below the guaranteed minimum {min}/1000"
+                    "cap {cap}/1000 is below the {min}/1000 that are guaranteed or needed"
                 )
             }
             Self::Overcommitted { sum } => {
@@ -128,13 +128,31 @@ fn range(what: &'static str, got: u64, min: u64, max: u64) -> Result<(), Refused
     }
 }
 
+/// What a slice costs, with what comes on top.
+const fn cost(slice: Ns) -> Ns {
+    slice.saturating_add(SWITCH_ALLOWANCE)
+}
+
+/// The part that is kept for a VF with this slice, in 1/1000: its minimum, or what one slice within
+/// each bound needs, if that is more.
+pub fn reserve(share: &Share, slice: Ns) -> u16 {
+    let needs = share.latency.map_or(0, |bound| {
+        let period = bound.saturating_add(cost(slice));
+        cost(slice)
+            .saturating_mul(u64::from(WHOLE))
+            .div_ceil(period.max(1))
+    });
+    // CAST: at most `WHOLE`.
+    share.min.max(needs.min(u64::from(WHOLE)) as u16)
+}
+
 /// Whether all these promises can be kept together.
 ///
 /// Each minimum, or the part that a slice within each bound needs if that is more, is reserved;
 /// their sum is at most the GPU. A bound must leave room for a slice of every other VF that has a
 /// bound and for the longest slice of those that have none.
 pub fn admit(shares: &Table<Share>, slices: &Table<Ns>) -> Result<(), Refused> {
-    let cost = |vf: VfId| slices[vf.index()].saturating_add(SWITCH_ALLOWANCE);
+    let cost = |vf: VfId| cost(slices[vf.index()]);
     let (mut sum, mut bounded, mut longest) = (0u32, 0, 0);
     for vf in VfId::all() {
         let share = &shares[vf.index()];
@@ -146,21 +164,17 @@ pub fn admit(shares: &Table<Share>, slices: &Table<Ns>) -> Result<(), Refused> {
             WHOLE.into(),
         )?;
         range("cap (1/1000)", share.cap.into(), 1, WHOLE.into())?;
-        if share.cap < share.min {
-            let (cap, min) = (share.cap, share.min);
-            return Err(Refused::CapBelowMin { cap, min });
-        }
-        let mut part = u64::from(share.min);
         if let Some(bound) = share.latency {
             range("latency bound (ns)", bound, LATENCY_MIN, LATENCY_MAX)?;
-            let period = bound.saturating_add(cost(vf));
-            part = part.max((cost(vf) * u64::from(WHOLE)).div_ceil(period));
             bounded += cost(vf);
         } else {
             longest = longest.max(cost(vf));
         }
-        // CAST: a part of at most 1000.
-        sum += part as u32;
+        let (cap, min) = (share.cap, reserve(share, slices[vf.index()]));
+        if cap < min {
+            return Err(Refused::CapBelowMin { cap, min });
+        }
+        sum += u32::from(min);
     }
     if sum > u32::from(WHOLE) {
         return Err(Refused::Overcommitted { sum });
@@ -179,7 +193,7 @@ pub fn admit(shares: &Table<Share>, slices: &Table<Ns>) -> Result<(), Refused> {
 /// The parts of the GPU that the VFs in `mask` have, in 1/65536; 0 for the others.
 ///
 /// Their sum is at most [`ONE`]; it is less only where caps say so, or by rounding.
-pub fn distribute(shares: &Table<Share>, mask: u32) -> Table<u32> {
+pub fn distribute(shares: &Table<Share>, slices: &Table<Ns>, mask: u32) -> Table<u32> {
     let scale = |part: u16| u32::from(part) * ONE / u32::from(WHOLE);
     let mut parts = [0; MAX_VFS];
     let mut open = mask & ((1 << MAX_VFS) - 1);
@@ -196,7 +210,8 @@ pub fn distribute(shares: &Table<Share>, mask: u32) -> Table<u32> {
             let part = u64::from(left) * u64::from(share.weight) / u64::from(weights.max(1));
             // CAST: a part of `left`, which is a `u32`.
             let part = part as u32;
-            let fits = part.max(scale(share.min)).min(scale(share.cap));
+            let min = scale(reserve(share, slices[vf.index()]));
+            let fits = part.max(min).min(scale(share.cap));
             parts[vf.index()] = fits;
             if fits > part {
                 low |= vf.bit();

@@ -25,25 +25,25 @@ fn near(got: u32, permille: u32) {
 
 #[test]
 fn shares_follow_weights() {
-    let parts = distribute(&weights(&[400, 200, 100, 100]), 0xF);
+    let parts = distribute(&weights(&[400, 200, 100, 100]), &SLICES, 0xF);
     for (part, want) in parts.iter().zip([500, 250, 125, 125]) {
         near(*part, want);
     }
     assert_eq!(parts[4..], [0; 12]);
-    let parts = distribute(&weights(&[1, 10_000]), 0x3);
+    let parts = distribute(&weights(&[1, 10_000]), &SLICES, 0x3);
     assert!(parts[0] > 0 && parts[0] < 10);
-    assert_eq!(distribute(&weights(&[1]), 0), [0; MAX_VFS]);
+    assert_eq!(distribute(&weights(&[1]), &SLICES, 0), [0; MAX_VFS]);
 }
 
 #[test]
 fn minima_raise_and_caps_cut() {
     let mut shares = weights(&[100; 4]);
     shares[0].min = 600;
-    let parts = distribute(&shares, 0xF);
+    let parts = distribute(&shares, &SLICES, 0xF);
     near(parts[0], 600);
     near(parts[1], 133);
     shares[1].cap = 50;
-    let parts = distribute(&shares, 0xF);
+    let parts = distribute(&shares, &SLICES, 0xF);
     near(parts[0], 600);
     near(parts[1], 50);
     near(parts[2], 175);
@@ -51,7 +51,7 @@ fn minima_raise_and_caps_cut() {
     let mut shares = weights(&[100; 2]);
     shares[0].cap = 300;
     shares[1].cap = 200;
-    let parts = distribute(&shares, 0x3);
+    let parts = distribute(&shares, &SLICES, 0x3);
     near(parts[0], 300);
     near(parts[1], 200);
 }
@@ -76,7 +76,7 @@ fn parts_keep_every_promise_whatever_the_settings() {
         if admit(&shares, &SLICES).is_err() {
             continue;
         }
-        let parts = distribute(&shares, mask);
+        let parts = distribute(&shares, &SLICES, mask);
         assert!(parts.iter().sum::<u32>() <= ONE);
         for vf in VfId::all() {
             let (part, share) = (parts[vf.index()], shares[vf.index()]);
@@ -131,6 +131,19 @@ fn what_cannot_be_promised_is_refused() {
             s[1].cap = 100;
         }),
         Err(Refused::CapBelowMin { cap: 100, min: 200 })
+    );
+}
+
+#[test]
+fn a_bound_keeps_what_it_needs() {
+    let mut shares = weights(&[1, 1_000]);
+    shares[0].latency = Some(20 * MS);
+    assert_eq!(reserve(&shares[0], 6 * MS), 246);
+    near(distribute(&shares, &SLICES, 3)[0], 246);
+    shares[0].cap = 245;
+    assert_eq!(
+        admit(&shares, &SLICES),
+        Err(Refused::CapBelowMin { cap: 245, min: 246 })
     );
 }
 

@@ -112,7 +112,7 @@ impl Engine {
         }
         self.parts.mask = Some(mask);
         self.parts.active = self.active;
-        self.parts.vfs = distribute(self.cfg.shares(), mask);
+        self.parts.vfs = distribute(self.cfg.shares(), self.cfg.slices(), mask);
         let used: u32 = VfId::in_mask(self.active).map(|vf| self.parts.of(vf)).sum();
         self.parts.idle = Some(ONE.saturating_sub(used))
             .filter(|&idle| idle >= IDLE_PART_MIN)
@@ -242,16 +242,14 @@ impl Engine {
         since.min().map_or(0, |at| self.now.saturating_sub(at))
     }
 
-    /// The longest that the VF may wait: its bound, or what any guest can stand.
-    fn patience(&self, vf: VfId) -> Ns {
+    /// When the VF has waited as long as it may: its bound, or what any guest can stand. A bound
+    /// that a single turn of `least` ns breaks cannot be kept (switches cost more than was thought
+    /// when it was admitted), and does not count.
+    fn runs_by(&self, vf: VfId, least: Ns) -> Ns {
         let stands = self.cfg.gap_target() / 5 * 4;
-        self.cfg.share(vf).latency.unwrap_or(stands)
-    }
-
-    /// When the VF has waited as long as it may.
-    fn runs_by(&self, vf: VfId) -> Ns {
+        let bound = self.cfg.share(vf).latency.filter(|&bound| bound > least);
         let since = self.vfs[vf.index()].waits_since.unwrap_or(self.now);
-        since.saturating_add(self.patience(vf))
+        since.saturating_add(bound.unwrap_or(stands))
     }
 
     /// The VF that must have the next turn, if `turn` would make anybody wait too long.
@@ -268,8 +266,9 @@ impl Engine {
         };
         let mut waiting = [(Ns::MAX, VfId::FIRST); MAX_VFS];
         let mut count = 0;
-        for vf in VfId::in_mask(self.runnable()).filter(|&vf| Some(vf) != first) {
-            let by = self.runs_by(vf);
+        let others = VfId::in_mask(self.runnable()).filter(|&vf| Some(vf) != first);
+        for vf in others {
+            let by = self.runs_by(vf, lasts.saturating_add(cost));
             // Sorted by insertion: there are few.
             let mut at = count;
             while at > 0 && waiting[at - 1].0 > by {
@@ -280,7 +279,7 @@ impl Engine {
             count += 1;
         }
         // Who has the earliest deadline does not make room for others.
-        if first.is_some_and(|vf| self.runs_by(vf) <= waiting[0].0) {
+        if first.is_some_and(|vf| self.runs_by(vf, 0) <= waiting[0].0) {
             return None;
         }
         let mut at = self.now.saturating_add(lasts);
