@@ -12,13 +12,13 @@ pub(crate) mod sdma;
 pub(crate) mod vsec;
 
 use kernel::{
-    io::Io,
     pci::Bar,
     prelude::*, //
 };
 
 use self::{
     hal::{
+        Block,
         Chip,
         Hal, //
     },
@@ -26,18 +26,15 @@ use self::{
     sdma::CopyEngine,
     vsec::Vsec, //
 };
-use crate::{
-    ffi::{
-        fb::FbWindow,
-        pci::{
-            BoundPf,
-            Claim, //
-        },
+use crate::ffi::{
+    fb::FbWindow,
+    pci::{
+        BoundPf,
+        Claim, //
     },
-    gim_core::types::VfId, //
 };
 
-/// Size of the register BAR (gpu-iov-hardware.md, 1.2).
+/// Least size of the register BAR: what lies beyond on later chips is not used here.
 pub(crate) const MMIO_SIZE: usize = 0x4_0000;
 
 /// Number of the register BAR.
@@ -60,6 +57,8 @@ pub(crate) struct Hw {
     pub(crate) _aperture: Claim,
     /// The GPU-IOV capability.
     pub(crate) vsec: Vsec,
+    /// Where in it commands are issued.
+    pub(crate) block: Block,
     /// What is particular to the chip.
     pub(crate) hal: &'static dyn Hal,
     /// The device.
@@ -73,6 +72,13 @@ impl Hw {
         let hal = hal::hal(chip);
         let (len, revisions) = hal.vsec();
         let vsec = Vsec::find(&pf, len, revisions)?;
+        let block = hal.command_block(&vsec).ok_or_else(|| {
+            dev_err!(
+                dev,
+                "the GPU-IOV capability places its scheduler outside itself\n"
+            );
+            ENODEV
+        })?;
         let mmio: Mmio = dev
             .iomap_region_sized(MMIO_BAR, c"gim/registers")
             .inspect_err(|_| {
@@ -81,11 +87,11 @@ impl Hw {
                     "register BAR is missing or smaller than {MMIO_SIZE:#x} bytes\n"
                 )
             })?;
-        if mmio.read(regs::IOV_FUNC_IDENTIFIER).is_vf() {
+        if hal.identifier(&mmio) & 1 != 0 {
             dev_err!(dev, "this is a VF, not the PF: load gim on the host\n");
             return Err(ENODEV);
         }
-        if mmio.read(regs::CONFIG_MEMSIZE).into_raw() == 0 {
+        if hal.memsize_mib(&mmio) == 0 {
             dev_err!(dev, "the board is not posted: its VBIOS has not run\n");
             return Err(ENODEV);
         }
@@ -94,11 +100,12 @@ impl Hw {
         // every partition table.
         let area = unsafe { FbWindow::map(dev.resource_start(0)?, sdma::AREA) }?;
         Ok(Self {
-            ih: IhRing::new(dev)?,
+            ih: IhRing::new(dev, &hal.facts().ih)?,
             mmio,
-            copy: CopyEngine::new(area),
+            copy: CopyEngine::new(area, &hal.facts().sdma),
             _aperture: aperture,
             vsec,
+            block,
             hal,
             pf,
         })
@@ -107,10 +114,12 @@ impl Hw {
     /// Lets the hardware interrupt.
     pub(crate) fn start(&self) {
         self.ih.start(&self.mmio);
+        self.hal.enable_signals(self, true);
     }
 
     /// Keeps the hardware from interrupting and from writing to memory.
     pub(crate) fn stop(&self) {
+        self.hal.enable_signals(self, false);
         self.ih.stop(&self.mmio);
     }
 
@@ -122,12 +131,6 @@ impl Hw {
 
     /// Whether the PF still answers; all ones mean it left the bus.
     pub(crate) fn answers(&self) -> bool {
-        self.mmio.read(regs::IOV_FUNC_IDENTIFIER).into_raw() != u32::MAX
-    }
-
-    /// Selects the VF whose mailbox the banked registers show.
-    pub(crate) fn select_mailbox(&self, vf: VfId) {
-        self.mmio
-            .write_reg(regs::MAILBOX_INDEX::from(u32::from(vf.raw())));
+        self.hal.identifier(&self.mmio) != u32::MAX
     }
 }

@@ -59,10 +59,16 @@ pub(crate) struct Gim;
 kernel::pci_device_table!(
     PCI_TABLE,
     <Gim as pci::Driver>::IdInfo,
-    [(
-        pci::DeviceId::from_id(pci::Vendor::ATI, 0x6929),
-        Chip::Tonga
-    )]
+    [
+        (
+            pci::DeviceId::from_id(pci::Vendor::ATI, 0x6929),
+            Chip::Tonga
+        ),
+        (
+            pci::DeviceId::from_id(pci::Vendor::ATI, 0x6860),
+            Chip::Vega10
+        )
+    ]
 );
 
 /// What the driver keeps for each GPU; fields are dropped in this order.

@@ -19,15 +19,13 @@ use crate::{
     ffi::trace,
     gim_core::{
         event::{
+            CmdStatus,
             Event,
             StatusSource, //
         },
         types::VfId, //
     },
-    hw::{
-        hal::Interrupt,
-        ih::IhRing, //
-    },
+    hw::hal::Interrupt, //
 };
 
 /// Ring entries that one interrupt handles; what is left interrupts again.
@@ -42,7 +40,8 @@ impl irq::Handler for IrqHandler {
         let irq = unsafe { LocalInterruptDisabled::assume_disabled() };
         let gpu = self.0.as_arc_borrow();
         let mut st = gpu.state.lock_with(irq);
-        if Gpu::drain_ring(gpu, &mut st) {
+        let signals = Gpu::drain_signals(gpu, &mut st);
+        if Gpu::drain_ring(gpu, &mut st) || signals {
             irq::IrqReturn::Handled
         } else {
             irq::IrqReturn::None
@@ -51,6 +50,28 @@ impl irq::Handler for IrqHandler {
 }
 
 impl Gpu {
+    /// Handles what the GPU-IOV capability itself tells; whether it told anything.
+    fn drain_signals(this: ArcBorrow<'_, Self>, st: &mut State) -> bool {
+        let mut any = false;
+        for _ in 0..MAX_ENTRIES {
+            let Some(signals) = this.hw.hal.take_signals(&this.hw) else {
+                break;
+            };
+            any = true;
+            if let Some(mask) = signals.busy {
+                Self::feed(this, st, Event::Busy { mask });
+            }
+            let status = match signals.hang {
+                Some(code) => CmdStatus::Failed(code),
+                None if signals.done => this.hw.hal.status(&this.hw),
+                None => continue,
+            };
+            let source = StatusSource::Irq;
+            Self::feed(this, st, Event::CmdStatus { status, source });
+        }
+        any
+    }
+
     /// Handles what the ring holds; whether it held anything.
     fn drain_ring(this: ArcBorrow<'_, Self>, st: &mut State) -> bool {
         let (ih, mmio) = (&this.hw.ih, &this.hw.mmio);
@@ -68,12 +89,8 @@ impl Gpu {
             any = true;
             while st.ih_read != wptr {
                 let entry = ih.entry(st.ih_read);
-                st.ih_read = IhRing::next(st.ih_read);
-                Self::interrupt(
-                    this,
-                    st,
-                    this.hw.hal.interrupt(entry.src_id, entry.src_data),
-                );
+                st.ih_read = ih.next(st.ih_read);
+                Self::interrupt(this, st, this.hw.hal.interrupt(entry));
             }
             ih.read_until(mmio, st.ih_read);
         }

@@ -3,11 +3,27 @@
 //! What differs between chips: one trait, one file per chip, one table.
 //!
 //! A third chip adds a variant to [`Chip`], an arm in [`hal`] (which has no default arm, so the
-//! compiler asks for it), its PCI ids to the driver's table, and a file in this folder.
+//! compiler asks for it), its PCI ids to the driver's table, and a file in this folder with its
+//! [`Facts`] and what it does otherwise than the others.
 
+mod gpuiov;
+mod mailbox;
 mod tonga;
+mod vega10;
 
-use super::Hw;
+pub(crate) use self::gpuiov::{
+    Block,
+    Layout, //
+};
+
+use super::{
+    ih,
+    regs,
+    sdma,
+    vsec::Vsec,
+    Hw,
+    Mmio, //
+};
 use crate::gim_core::{
     event::{
         Cmd,
@@ -17,7 +33,8 @@ use crate::gim_core::{
     partition::Partition,
     types::{
         Ns,
-        VfId, //
+        VfId,
+        MAX_VFS, //
     },
 };
 
@@ -26,6 +43,8 @@ use crate::gim_core::{
 pub(crate) enum Chip {
     /// Tonga XT GL: FirePro S7150.
     Tonga,
+    /// Vega10: Radeon Instinct MI25.
+    Vega10,
 }
 
 /// How the end of a command is noticed.
@@ -53,52 +72,134 @@ pub(crate) enum Interrupt {
     Other,
 }
 
-/// The questions a chip answers. All methods but the first group run under the engine's lock, in
+/// What the GPU-IOV capability itself told by an interrupt, beside the ring.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signals {
+    /// The command in flight ended.
+    pub(crate) done: bool,
+    /// The function on the engine hangs: the status to take the command in flight for ended with.
+    pub(crate) hang: Option<u8>,
+    /// Which VFs have work, a bit each, if that has changed.
+    pub(crate) busy: Option<u32>,
+}
+
+/// Tables of a chip.
+pub(crate) struct Facts {
+    /// The chip, as the operator knows it.
+    pub(crate) name: &'static str,
+    /// Layout of the GPU-IOV capability.
+    pub(crate) vsec: Layout,
+    /// Registers.
+    pub(crate) regs: regs::Registers,
+    /// The interrupt ring.
+    pub(crate) ih: ih::Layout,
+    /// The copy engine.
+    pub(crate) sdma: sdma::Layout,
+}
+
+/// The questions a chip answers. All methods that take the hardware run under the engine's lock, in
 /// hard interrupt context at worst: they touch registers and never wait.
 pub(crate) trait Hal: Sync {
-    /// The chip, as the operator knows it.
-    fn name(&self) -> &'static str;
+    /// The chip's tables.
+    fn facts(&self) -> &'static Facts;
 
-    /// The layouts of the GPU-IOV capability that this code knows: least length in bytes, revisions.
-    fn vsec(&self) -> (u16, &'static [u8]);
-
-    /// How the end of a command is noticed.
-    fn completion(&self) -> Completion;
-
-    /// Framebuffer that the board can give to functions, in MiB.
-    fn framebuffer_mib(&self, hw: &Hw) -> u32;
-
-    /// Programs the context save area and every VF's framebuffer window.
-    fn program_partition(&self, hw: &Hw, table: &Partition);
-
-    /// Issues a command with its completion interrupt enabled.
-    fn issue(&self, hw: &Hw, cmd: Cmd);
-
-    /// Reads what became of the command in flight.
-    fn status(&self, hw: &Hw) -> CmdStatus;
-
-    /// Reads and clears the VFs that saw a function level reset.
-    fn take_resets(&self, hw: &Hw) -> u32;
-
-    /// Lets the VF's mailbox interrupt us, or not.
-    fn enable_mailbox(&self, hw: &Hw, vf: VfId, on: bool);
-
-    /// Takes the message the VF has sent, if it has.
-    fn receive(&self, hw: &Hw, vf: VfId) -> Option<MailWords>;
-
-    /// Sends a message, over an unacknowledged one if need be.
-    fn send(&self, hw: &Hw, vf: VfId, words: MailWords, valid: bool);
-
-    /// Drops VALID after the VF's acknowledgement.
-    fn clear_valid(&self, hw: &Hw, vf: VfId);
+    /// Where the graphics scheduler's block is in the capability just found; `None` if it is not
+    /// inside.
+    fn command_block(&self, vsec: &Vsec) -> Option<Block>;
 
     /// What an interrupt ring entry means.
-    fn interrupt(&self, src_id: u8, src_data: u32) -> Interrupt;
+    fn interrupt(&self, entry: ih::Entry) -> Interrupt;
+
+    /// How the end of a command is noticed.
+    fn completion(&self) -> Completion {
+        Completion::Irq
+    }
+
+    /// Lets the capability itself interrupt us, or not.
+    fn enable_signals(&self, _hw: &Hw, _on: bool) {}
+
+    /// Reads and clears what the capability itself tells. To be asked again until it is `None`:
+    /// only then it interrupts again.
+    fn take_signals(&self, _hw: &Hw) -> Option<Signals> {
+        None
+    }
+
+    /// The chip, as the operator knows it.
+    fn name(&self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The layouts of the GPU-IOV capability that this code knows: least length in bytes, revisions.
+    fn vsec(&self) -> (u16, &'static [u8]) {
+        (self.facts().vsec.len, self.facts().vsec.revisions)
+    }
+
+    /// What this function says it is: b0 a VF; all ones if nobody answers.
+    fn identifier(&self, mmio: &Mmio) -> u32 {
+        regs::read(mmio, self.facts().regs.func_identifier)
+    }
+
+    /// Size of the framebuffer in MiB as the board's VBIOS has left it; 0 if it has not run.
+    fn memsize_mib(&self, mmio: &Mmio) -> u32 {
+        regs::read(mmio, self.facts().regs.config_memsize)
+    }
+
+    /// Framebuffer that the board can give to functions, in MiB.
+    fn framebuffer_mib(&self, hw: &Hw) -> u32 {
+        self.facts().vsec.framebuffer_mib(&hw.vsec)
+    }
+
+    /// Programs the context save area and every VF's framebuffer window.
+    fn program_partition(&self, hw: &Hw, table: &Partition) {
+        self.facts().vsec.program(&hw.vsec, table);
+    }
+
+    /// Issues a command with its completion interrupt enabled.
+    fn issue(&self, hw: &Hw, cmd: Cmd) {
+        hw.block.issue(&hw.vsec, cmd);
+    }
+
+    /// Reads what became of the command in flight.
+    fn status(&self, hw: &Hw) -> CmdStatus {
+        hw.block.status(&hw.vsec)
+    }
+
+    /// Reads and clears the VFs that saw a function level reset.
+    fn take_resets(&self, hw: &Hw) -> u32 {
+        let at = self.facts().regs.reset_notification;
+        let seen = regs::read(&hw.mmio, at);
+        if seen == 0 || seen == u32::MAX {
+            return 0;
+        }
+        regs::write(&hw.mmio, at, seen);
+        seen & ((1 << MAX_VFS) - 1)
+    }
+
+    /// Lets the VF's mailbox interrupt us, or not.
+    fn enable_mailbox(&self, hw: &Hw, vf: VfId, on: bool) {
+        self.facts().regs.mailbox.enable(&hw.mmio, vf, on);
+    }
+
+    /// Takes the message the VF has sent, if it has.
+    fn receive(&self, hw: &Hw, vf: VfId) -> Option<MailWords> {
+        self.facts().regs.mailbox.receive(&hw.mmio, vf)
+    }
+
+    /// Sends a message, over an unacknowledged one if need be.
+    fn send(&self, hw: &Hw, vf: VfId, words: MailWords, valid: bool) {
+        self.facts().regs.mailbox.send(&hw.mmio, vf, words, valid);
+    }
+
+    /// Drops VALID after the VF's acknowledgement.
+    fn clear_valid(&self, hw: &Hw, vf: VfId) {
+        self.facts().regs.mailbox.clear_valid(&hw.mmio, vf);
+    }
 }
 
 /// The chip's answers.
 pub(crate) fn hal(chip: Chip) -> &'static dyn Hal {
     match chip {
         Chip::Tonga => tonga::TONGA_HAL,
+        Chip::Vega10 => vega10::VEGA10_HAL,
     }
 }

@@ -1,136 +1,71 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Registers of the PF's register BAR (BAR5) on Volcanic Islands (Tonga).
+//! Registers of the PF's register BAR (BAR5): what a chip's table names, and bits that all have.
 //!
-//! Offsets are in bytes: four times the dword index that gpu-iov-hardware.md gives (2.7, 4.1,
-//! Appendix A). Names are AMD's, without the `mm` prefix.
+//! The tables, with their sources, are in the chips' own files. Offsets are in bytes: four times
+//! the dword index of AMD's headers.
 
-#![allow(
-    missing_docs,
-    reason = "the register! macro documents what it generates"
-)]
+use kernel::io::Io;
 
-use kernel::io::register;
+use super::Mmio;
 
-register! {
-    /// Which VF's mailbox the banked mailbox registers show (0x14C6).
-    pub(crate) MAILBOX_INDEX(u32) @ 0x5318 {
-        3:0 vf;
-    }
+/// Registers that are neither of the interrupt ring nor of the copy engine.
+pub(crate) struct Registers {
+    /// What kind of function this is: b0 a VF.
+    pub(crate) func_identifier: usize,
+    /// Size of the framebuffer in MiB; not 0 once the board is posted.
+    pub(crate) config_memsize: usize,
+    /// One bit per VF that saw a function level reset; write 1 to clear.
+    pub(crate) reset_notification: usize,
+    /// The mailboxes.
+    pub(crate) mailbox: Mailbox,
+}
 
-    /// First word of the message to the VF; three more follow (0x14C8).
-    pub(crate) MSGBUF_TRN_DW(u32)[4] @ 0x5320 {
-        31:0 word;
-    }
+/// Registers of the mailbox of the VF that `index` selects.
+pub(crate) struct Mailbox {
+    /// Which VF's.
+    pub(crate) index: usize,
+    /// First of four words to the VF.
+    pub(crate) transmit: usize,
+    /// First of four words from the VF.
+    pub(crate) receive: usize,
+    /// Handshake bits, [`control`].
+    pub(crate) control: usize,
+    /// Which events interrupt us, [`int_cntl`].
+    pub(crate) int_cntl: usize,
+    /// Sending and receiving half of `control` are written byte by byte.
+    pub(crate) by_bytes: bool,
+}
 
-    /// First word of the message from the VF; three more follow (0x14CC).
-    pub(crate) MSGBUF_RCV_DW(u32)[4] @ 0x5330 {
-        31:0 word;
-    }
+/// Bits of the mailbox's handshake (gpu-iov-hardware.md, 4.1).
+pub(crate) mod control {
+    /// Our message is valid.
+    pub(crate) const TRN_VALID: u32 = 1 << 0;
+    /// The VF has a message for us.
+    pub(crate) const RCV_VALID: u32 = 1 << 8;
+    /// Write 1: the VF's message has been taken.
+    pub(crate) const RCV_ACK: u32 = 1 << 9;
+}
 
-    /// Handshake bits of the selected mailbox (0x14D0).
-    pub(crate) MAILBOX_CONTROL(u32) @ 0x5340 {
-        /// Write 1: the VF's message has been taken.
-        9:9 rcv_msg_ack => bool;
-        /// The VF has a message for us.
-        8:8 rcv_msg_valid => bool;
-        /// The VF has taken our message.
-        1:1 trn_msg_ack => bool;
-        /// Our message is valid.
-        0:0 trn_msg_valid => bool;
-    }
+/// Bits that let the mailbox interrupt us.
+pub(crate) mod int_cntl {
+    /// The VF has sent a message.
+    pub(crate) const VALID: u32 = 1 << 0;
+    /// The VF has acknowledged ours.
+    pub(crate) const ACK: u32 = 1 << 1;
+}
 
-    /// Which mailbox events of the selected VF interrupt us (0x14D1).
-    pub(crate) MAILBOX_INT_CNTL(u32) @ 0x5344 {
-        1:1 ack_int_en => bool;
-        0:0 valid_int_en => bool;
-    }
+/// Reads the register at byte `at`; one outside the BAR reads as if nobody answered.
+pub(crate) fn read(mmio: &Mmio, at: usize) -> u32 {
+    mmio.try_read32(at).unwrap_or(u32::MAX)
+}
 
-    /// One bit per VF that saw a function level reset; write 1 to clear (0x14D5).
-    pub(crate) GPUIOV_RESET_NOTIFICATION(u32) @ 0x5354 {
-        15:0 vfs;
-    }
+/// Writes the register at byte `at`; one outside the BAR is ignored.
+pub(crate) fn write(mmio: &Mmio, at: usize, value: u32) {
+    let _ = mmio.try_write32(value, at);
+}
 
-    /// What kind of function this is (0x1503).
-    pub(crate) IOV_FUNC_IDENTIFIER(u32) @ 0x540c {
-        31:31 iov_enable => bool;
-        0:0 is_vf => bool;
-    }
-
-    /// Size of the framebuffer in MiB; not 0 once the board is posted (0x150A).
-    pub(crate) CONFIG_MEMSIZE(u32) @ 0x5428 {
-        31:0 mib;
-    }
-
-    /// Copy engine: halted or not (0x3412).
-    pub(crate) SDMA0_F32_CNTL(u32) @ 0xd048 {
-        0:0 halt => bool;
-    }
-
-    /// Copy engine: ring control (0x3480).
-    pub(crate) SDMA0_GFX_RB_CNTL(u32) @ 0xd200 {
-        /// Log2 of the ring's size in dwords.
-        5:1 rb_size;
-        0:0 rb_enable => bool;
-    }
-
-    /// Copy engine: ring address, bits 39:8 (0x3481).
-    pub(crate) SDMA0_GFX_RB_BASE(u32) @ 0xd204 {
-        31:0 addr;
-    }
-
-    /// Copy engine: ring address, bits 63:40 (0x3482).
-    pub(crate) SDMA0_GFX_RB_BASE_HI(u32) @ 0xd208 {
-        23:0 addr;
-    }
-
-    /// Copy engine: read position in bytes (0x3483).
-    pub(crate) SDMA0_GFX_RB_RPTR(u32) @ 0xd20c {
-        31:0 bytes;
-    }
-
-    /// Copy engine: write position in bytes (0x3484).
-    pub(crate) SDMA0_GFX_RB_WPTR(u32) @ 0xd210 {
-        31:0 bytes;
-    }
-
-    /// Interrupt ring control (0xE30).
-    pub(crate) IH_RB_CNTL(u32) @ 0x38c0 {
-        /// Write 1: the overflow has been noted.
-        31:31 wptr_overflow_clear => bool;
-        /// Interrupt again once the read pointer was written.
-        21:21 rptr_rearm => bool;
-        17:17 enable_intr => bool;
-        16:16 wptr_overflow_enable => bool;
-        /// Write the write pointer to memory too.
-        8:8 wptr_writeback_enable => bool;
-        /// Log2 of the ring's size in dwords.
-        5:1 rb_size;
-        0:0 rb_enable => bool;
-    }
-
-    /// Bus address of the interrupt ring, divided by 256 (0xE31).
-    pub(crate) IH_RB_BASE(u32) @ 0x38c4 {
-        31:0 addr;
-    }
-
-    /// Read pointer in bytes (0xE32).
-    pub(crate) IH_RB_RPTR(u32) @ 0x38c8 {
-        31:0 bytes;
-    }
-
-    /// Write pointer in bytes, overflow in bit 0 (0xE33).
-    pub(crate) IH_RB_WPTR(u32) @ 0x38cc {
-        31:0 bytes;
-    }
-
-    /// Where the write pointer is written back, bits 39:32 (0xE34).
-    pub(crate) IH_RB_WPTR_ADDR_HI(u32) @ 0x38d0 {
-        7:0 addr;
-    }
-
-    /// Where the write pointer is written back, bits 31:0 (0xE35).
-    pub(crate) IH_RB_WPTR_ADDR_LO(u32) @ 0x38d4 {
-        31:0 addr;
-    }
+/// Writes one byte at `at`; one outside the BAR is ignored.
+pub(crate) fn write_byte(mmio: &Mmio, at: usize, value: u8) {
+    let _ = mmio.try_write8(value, at);
 }

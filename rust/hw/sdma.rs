@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The PF's copy engine (SDMA v3.0): a ring of packets in the PF's own framebuffer.
+//! The PF's copy engine (SDMA v3.0 and v4.0): a ring of packets in the PF's own framebuffer.
 //!
 //! It works only while the PF is on the engine; when the PF is switched out, ring position and a
 //! half-done packet travel through its context save area like those of any function.
-
-use kernel::{
-    io::Io,
-    prelude::*, //
-};
 
 use super::{
     regs,
@@ -35,7 +30,37 @@ const FILLS: usize = (RING_BYTES / 4 - FENCE_DWORDS - TRAP_DWORDS - 1) / FILL_DW
 /// Bytes that one submission can fill.
 pub(crate) const SUBMIT_MAX: u64 = FILL_MAX * FILLS as u64;
 
-/// Opcodes (Tonga's public packet header).
+/// Bits of the ring's control register.
+mod cntl {
+    /// The ring works.
+    pub(super) const RB_ENABLE: u32 = 1 << 0;
+    /// Where the size is, log2 of its dwords.
+    pub(super) const RB_SIZE_SHIFT: u32 = 1;
+}
+
+/// Registers of the engine, in bytes of the register BAR, and what else differs between chips.
+pub(crate) struct Layout {
+    /// Bit 0 halts the engine.
+    pub(crate) f32_cntl: usize,
+    /// Ring control.
+    pub(crate) rb_cntl: usize,
+    /// Ring address, bits 39:8.
+    pub(crate) rb_base: usize,
+    /// Ring address, bits 63:40.
+    pub(crate) rb_base_hi: usize,
+    /// Read position in bytes.
+    pub(crate) rb_rptr: usize,
+    /// Its upper half.
+    pub(crate) rb_rptr_hi: Option<usize>,
+    /// Write position in bytes.
+    pub(crate) rb_wptr: usize,
+    /// Its upper half.
+    pub(crate) rb_wptr_hi: Option<usize>,
+    /// What is taken off the count of a fill.
+    pub(crate) count_bias: u32,
+}
+
+/// Opcodes (AMD's public packet headers for Tonga and Vega10).
 mod op {
     pub(super) const FENCE: u32 = 5;
     pub(super) const TRAP: u32 = 6;
@@ -45,18 +70,20 @@ mod op {
 
 /// Ring and fence.
 pub(crate) struct CopyEngine {
+    layout: &'static Layout,
     area: FbWindow,
 }
 
 impl CopyEngine {
     /// Uses `area`, which must be at least [`AREA`] bytes from the framebuffer's first byte on.
-    pub(crate) fn new(area: FbWindow) -> Self {
-        Self { area }
+    pub(crate) fn new(area: FbWindow, layout: &'static Layout) -> Self {
+        Self { layout, area }
     }
 
     /// Sets up the ring and has it zero the `len` bytes (at most [`SUBMIT_MAX`]) from framebuffer
     /// address `at`; then `fence` is written and the PF interrupted. Only while the PF runs.
     pub(crate) fn zero(&self, mmio: &Mmio, at: u64, len: u64, fence: u32) {
+        let l = self.layout;
         let mut ring = Ring {
             area: &self.area,
             dwords: 0,
@@ -70,7 +97,7 @@ impl CopyEngine {
                 at as u32,
                 (at >> 32) as u32,
                 0,
-                bytes as u32,
+                bytes as u32 - l.count_bias,
             ]);
             at += bytes;
             left -= bytes;
@@ -80,23 +107,26 @@ impl CopyEngine {
         ring.put(&[op::TRAP, 0]);
         // CAST: At most the ring's size.
         let wptr = (ring.dwords * 4) as u32;
-        mmio.write_reg(regs::SDMA0_F32_CNTL::zeroed());
-        mmio.write_reg(regs::SDMA0_GFX_RB_CNTL::zeroed());
-        mmio.write_reg(regs::SDMA0_GFX_RB_BASE::from(0));
-        mmio.write_reg(regs::SDMA0_GFX_RB_BASE_HI::from(0));
-        mmio.write_reg(regs::SDMA0_GFX_RB_RPTR::from(0));
-        mmio.write_reg(regs::SDMA0_GFX_RB_WPTR::from(0));
-        mmio.write_reg(
-            regs::SDMA0_GFX_RB_CNTL::zeroed()
-                .with_const_rb_size::<{ (RING_BYTES as u32 / 4).ilog2() }>()
-                .with_rb_enable(true),
+        regs::write(mmio, l.f32_cntl, 0);
+        regs::write(mmio, l.rb_cntl, 0);
+        regs::write(mmio, l.rb_base, 0);
+        regs::write(mmio, l.rb_base_hi, 0);
+        let positions = [Some(l.rb_rptr), l.rb_rptr_hi, Some(l.rb_wptr), l.rb_wptr_hi];
+        for at in positions.into_iter().flatten() {
+            regs::write(mmio, at, 0);
+        }
+        let size = (RING_BYTES / 4).ilog2();
+        regs::write(
+            mmio,
+            l.rb_cntl,
+            cntl::RB_ENABLE | size << cntl::RB_SIZE_SHIFT,
         );
-        mmio.write_reg(regs::SDMA0_GFX_RB_WPTR::from(wptr));
+        regs::write(mmio, l.rb_wptr, wptr);
     }
 
     /// Whether the ring is in force: it is not once the PF's context was lost.
     pub(crate) fn is_set_up(&self, mmio: &Mmio) -> bool {
-        mmio.read(regs::SDMA0_GFX_RB_CNTL).rb_enable()
+        regs::read(mmio, self.layout.rb_cntl) & cntl::RB_ENABLE != 0
     }
 
     /// The last fence that was written.

@@ -79,6 +79,11 @@ impl Vsec {
         self.revision
     }
 
+    /// Length in bytes.
+    pub(crate) fn len(&self) -> u16 {
+        self.len
+    }
+
     /// Reads the dword at `off` (bytes from the start of the capability).
     ///
     /// Offsets come from the chip's layout, whose length [`Self::find`] has checked; one outside

@@ -54,8 +54,18 @@ plan() {
 	exit $((failures > 0))
 }
 
+# The chips: PF and VF device ids, and a word of the name that the driver gives.
+chips='6929:692f:S7150 6860:686c:MI25'
 # The PFs, as PCI addresses.
-pfs() { lspci -D -n -d 1002:6929 | cut -d' ' -f1; }
+pfs() { for c in $chips; do lspci -D -n -d "1002:${c%%:*}" | cut -d' ' -f1; done; }
+# How many VFs there are.
+vf_count() { for c in $chips; do c=${c#*:} && lspci -n -d "1002:${c%%:*}"; done | wc -l; }
+# The name of the chip that PF is.
+chip_word() {
+	for c in $chips; do
+		[ "$(cat "$PCI/$PF/device")" != "0x${c%%:*}" ] || echo "${c##*:}"
+	done
+}
 PF=$(pfs | head -n 1)
 # vf N: PCI address of VF N (from 0) of the first PF.
 vf() { basename "$(readlink "$PCI/$PF/virtfn$1")"; }
