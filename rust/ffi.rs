@@ -4,6 +4,7 @@
 //!
 //! All `unsafe` of the driver lives here (and in the few `unsafe impl`s that name these traits).
 
+pub(crate) mod boxed;
 pub(crate) mod driver;
 pub(crate) mod fb;
 pub(crate) mod irq;

@@ -47,6 +47,10 @@ module! {
             default: 6000,
             description: "time slice in microseconds: 100 to 1000000 (default 6000)",
         },
+        guard: u32 {
+            default: 1,
+            description: "0: guests may send, ask and reset as often as they like (default 1)",
+        },
         strict: u32 {
             default: 0,
             description: "1: the slot of an absent VF is not given to others (default 0)",

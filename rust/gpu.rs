@@ -37,6 +37,7 @@ use kernel::{
 
 use crate::{
     ffi::{
+        boxed,
         log::may_log,
         queue::OwnQueue,
         timer,
@@ -90,15 +91,17 @@ pub(crate) struct Gpu {
 /// What the lock protects: the engine and what the shell must remember for it.
 pub(crate) struct State {
     /// Decides.
-    pub(crate) engine: Engine,
+    pub(crate) engine: KBox<Engine>,
     /// The framebuffer table while VFs are enabled.
     pub(crate) table: Option<Partition>,
-    actions: Actions,
+    actions: KBox<Actions>,
     /// How far the interrupt ring has been read, in bytes.
     ih_read: u32,
     /// Slow work that is queued: a bit per VF.
     resets: u32,
     scrubs: u32,
+    /// The whole GPU is to be reset.
+    reset_all: bool,
     /// Resets that the guest itself has asked for: it must see its message acknowledged first.
     requested: u32,
     /// VFs that are gone and whose framebuffer is still to be zeroed: a bit per VF.
@@ -115,8 +118,14 @@ pub(crate) struct State {
 
 impl Gpu {
     /// Makes the shell; the hardware is not told anything yet.
-    pub(crate) fn new(hw: Hw, cfg: Config) -> Result<Arc<Self>> {
+    pub(crate) fn new(hw: Hw, cfg: &Config) -> Result<Arc<Self>> {
+        static ENGINE: Engine = Engine::new(Config::DEFAULT);
+        static ACTIONS: Actions = Actions::new();
+
         let queue = OwnQueue::new(c"gim")?;
+        let mut engine = boxed::copied(&ENGINE)?;
+        engine.configure(cfg);
+        let actions = boxed::copied(&ACTIONS)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 timer <- HrTimer::new(),
@@ -124,12 +133,13 @@ impl Gpu {
                 scrub_work <- new_work!("gim::scrub"),
                 changed <- new_condvar!("gim::changed"),
                 state <- new_spinlock_irq!(State {
-                    engine: Engine::new(cfg),
+                    engine,
                     table: None,
-                    actions: Actions::new(),
+                    actions,
                     ih_read: 0,
                     resets: 0,
                     scrubs: 0,
+                    reset_all: false,
                     requested: 0,
                     leftovers: 0,
                     pf_runs: false,
@@ -161,9 +171,10 @@ impl Gpu {
 
     /// Tells the engine what happened and does what it answers.
     pub(crate) fn feed(this: ArcBorrow<'_, Self>, st: &mut State, event: Event) {
-        let mut pending = [Some(event), None, None];
+        // What the engine asked for is answered in the order in which it asked, before all else.
+        let mut pending = Answers::first(event);
         for _ in 0..MAX_FOLLOW_UPS {
-            let Some(event) = pending.iter_mut().find_map(Option::take) else {
+            let Some(event) = pending.next() else {
                 break;
             };
             st.engine.step(timer::now_ns(), event, &mut st.actions);
@@ -172,10 +183,9 @@ impl Gpu {
                     break;
                 };
                 if let Some(answer) = Self::carry_out(this, st, action) {
-                    match pending.iter_mut().find(|slot| slot.is_none()) {
-                        Some(slot) => *slot = Some(answer),
+                    if !pending.add(answer) {
                         // An engine that asks more than this has a bug, which its tests find.
-                        None => kernel::pr_warn_once!("more answers than questions\n"),
+                        kernel::pr_warn_once!("more answers than there is room for\n");
                     }
                 }
             }
@@ -209,7 +219,8 @@ impl Gpu {
                 st.stopped = true;
                 this.cancel_fill(st);
             }
-            Action::Paused(_) => this.changed.notify_all(),
+            Action::Paused(_) | Action::AllPaused => this.changed.notify_all(),
+            Action::Listen(vf) => return this.receive(vf),
             Action::Note(note) => this.note(st, note),
         }
         None
@@ -258,6 +269,14 @@ impl Gpu {
                 trace::mailbox(gpu, vf.raw().into(), 2, code, 0);
             }
             Note::LostIrq => {}
+            Note::GpuReset => dev_err!(dev, "the GPU does not answer: it is reset\n"),
+            Note::Guard { vf, limit, act } => {
+                // CAST: As above.
+                trace::guard(gpu, vf.raw().into(), limit as u32, act as u32);
+                if may_log() {
+                    dev_warn!(dev, "VF{} exceeds {}: {act:?}\n", vf.raw(), limit.name());
+                }
+            }
             Note::Dead => dev_err!(
                 dev,
                 "the GPU does not answer: disable its VFs and reset it\n"
@@ -280,6 +299,39 @@ impl Gpu {
                 timer::arm(self, at);
             }
         }
+    }
+}
+
+/// Events that wait for the engine, first in first out.
+struct Answers {
+    slots: [Option<Event>; MAX_ANSWERS],
+    /// The slot of the oldest.
+    first: usize,
+}
+
+/// Questions that are open at once: a status, resets, and messages of VFs that are heard again.
+const MAX_ANSWERS: usize = 20;
+
+impl Answers {
+    fn first(event: Event) -> Self {
+        let mut slots = [None; MAX_ANSWERS];
+        slots[0] = Some(event);
+        Self { slots, first: 0 }
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        let event = self.slots.get_mut(self.first)?.take()?;
+        self.first = (self.first + 1) % MAX_ANSWERS;
+        Some(event)
+    }
+
+    /// Whether there was room.
+    fn add(&mut self, event: Event) -> bool {
+        let free = (0..MAX_ANSWERS)
+            .map(|i| (self.first + i) % MAX_ANSWERS)
+            .find(|&i| self.slots.get(i).is_some_and(Option::is_none));
+        let slot = free.and_then(|i| self.slots.get_mut(i));
+        slot.map(|slot| *slot = Some(event)).is_some()
     }
 }
 

@@ -104,7 +104,7 @@ impl pci::Driver for Gim {
             // SAFETY: All that is made of it is part of `GimData`, which goes before the device
             // is released; `unbind` ends what runs on its own.
             let pf = unsafe { BoundPf::new(pdev) };
-            let gpu = Gpu::new(Hw::new(pf, chip)?, config(pdev, chip)?)?;
+            let gpu = Gpu::new(Hw::new(pf, chip)?, &config(pdev, chip)?)?;
             let irq = Msi::new(&gpu.hw().pf, c"gim", IrqHandler(gpu.clone()))?;
             let files = GpuFiles::new(&gpu)?;
             dev_info!(
@@ -196,6 +196,7 @@ fn config(pdev: &pci::Device<Core<'_>>, chip: Chip) -> Result<Config> {
         dev_err!(pdev, "bad module parameter: {}\n", Show(e));
         return Err(EINVAL);
     }
+    cfg.set_guard(module_parameters::guard.value() != 0);
     if module_parameters::strict.value() != 0 {
         cfg.set_mode(Mode::Strict);
     }

@@ -286,6 +286,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Off => "off",
         Phase::On => "on",
         Phase::Stopping => "stopping",
+        Phase::Recovering => "recovering",
         Phase::Dead => "dead",
         Phase::Gone => "gone",
     }

@@ -61,3 +61,33 @@ struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n)
 	}
 	return NULL;
 }
+
+/**
+ * gim_pci_try_reset_with_vfs() - reset the PF and restore it with its VFs
+ * @pf: physical function
+ *
+ * The PCI core restores the PF, SR-IOV included, but not the VFs, whose configuration is lost too.
+ *
+ * Return: 0, -EAGAIN while somebody else holds the PF's lock, or another errno.
+ */
+int gim_pci_try_reset_with_vfs(struct pci_dev *pf)
+{
+	unsigned int n, count = pci_num_vf(pf);
+	struct pci_dev *vf;
+	int err;
+
+	for (n = 0; n < count; n++) {
+		vf = gim_pci_get_vf(pf, n);
+		if (vf)
+			pci_save_state(vf);
+		pci_dev_put(vf);
+	}
+	err = pci_try_reset_function(pf);
+	for (n = 0; n < count && err != -EAGAIN; n++) {
+		vf = gim_pci_get_vf(pf, n);
+		if (vf)
+			pci_restore_state(vf);
+		pci_dev_put(vf);
+	}
+	return err;
+}

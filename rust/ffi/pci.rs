@@ -22,6 +22,7 @@ mod c {
     )]
     extern "C" {
         pub(super) fn gim_pci_disable_sriov_unbind(pf: *mut pci_dev);
+        pub(super) fn gim_pci_try_reset_with_vfs(pf: *mut pci_dev) -> kernel::ffi::c_int;
         pub(super) fn gim_pci_get_vf(pf: *mut pci_dev, n: kernel::ffi::c_uint) -> *mut pci_dev;
     }
 }
@@ -84,6 +85,14 @@ impl BoundPf {
     pub(crate) fn vfs_assigned(&self) -> bool {
         // SAFETY: The device is valid.
         unsafe { bindings::pci_vfs_assigned(raw(self.get())) != 0 }
+    }
+
+    /// Resets the PF (FLR) and restores its configuration and that of its VFs. Sleeps.
+    ///
+    /// Fails with `EAGAIN` while somebody else holds the PF's lock.
+    pub(crate) fn try_reset_with_vfs(&self) -> Result {
+        // SAFETY: The device is valid.
+        to_result(unsafe { c::gim_pci_try_reset_with_vfs(raw(self.get())) })
     }
 
     /// Where an extended capability starts, searching on from `after` (0: from the start).

@@ -55,6 +55,9 @@ tracepoint! {
     /// A VF is being reset.
     reset(gpu: u32, vf: u32, reason: u32)
         = __tracepoint_gim_reset, rust_do_trace_gim_reset;
+    /// A VF has exceeded a limit, and what is done about it.
+    guard(gpu: u32, vf: u32, limit: u32, act: u32)
+        = __tracepoint_gim_guard, rust_do_trace_gim_guard;
     /// A command failed or timed out.
     command_failed(gpu: u32, command: u32, fcn: u32, status: u32)
         = __tracepoint_gim_command_failed, rust_do_trace_gim_command_failed;

@@ -85,6 +85,25 @@ TRACE_EVENT(gim_reset,
 	TP_printk("gpu=%04x vf=%u reason=%u", __entry->gpu, __entry->vf, __entry->reason)
 );
 
+TRACE_EVENT(gim_guard,
+	TP_PROTO(u32 gpu, u32 vf, u32 limit, u32 act),
+	TP_ARGS(gpu, vf, limit, act),
+	TP_STRUCT__entry(
+		__field(u32, gpu)
+		__field(u32, vf)
+		__field(u32, limit)
+		__field(u32, act)
+	),
+	TP_fast_assign(
+		__entry->gpu = gpu;
+		__entry->vf = vf;
+		__entry->limit = limit;
+		__entry->act = act;
+	),
+	TP_printk("gpu=%04x vf=%u limit=%u act=%u",
+		  __entry->gpu, __entry->vf, __entry->limit, __entry->act)
+);
+
 /* status: the status code, or 0x100 for a time-out. */
 TRACE_EVENT(gim_command_failed,
 	TP_PROTO(u32 gpu, u32 command, u32 fcn, u32 status),

@@ -117,13 +117,19 @@ impl Gpu {
 
     /// Takes the message of VF `n`, if that is one and it has sent any.
     fn message(this: ArcBorrow<'_, Self>, st: &mut State, n: u32) {
-        let Some(vf) = enabled(st, n) else {
+        let Some(vf) = enabled(st, n).filter(|&vf| st.engine.takes_messages(vf)) else {
             return;
         };
-        if let Some(words) = this.hw.hal.receive(&this.hw, vf) {
-            trace::mailbox(this.id(), vf.raw().into(), 0, words[0], words[1]);
-            Self::feed(this, st, Event::Message { vf, words });
+        if let Some(event) = this.receive(vf) {
+            Self::feed(this, st, event);
         }
+    }
+
+    /// Reads and acknowledges the message that waits in the VF's mailbox, if one does.
+    pub(super) fn receive(&self, vf: VfId) -> Option<Event> {
+        let words = self.hw.hal.receive(&self.hw, vf)?;
+        trace::mailbox(self.id(), vf.raw().into(), 0, words[0], words[1]);
+        Some(Event::Message { vf, words })
     }
 
     /// Entries were lost: look at everything they could have spoken of.

@@ -16,6 +16,7 @@ use kernel::{
 };
 
 use super::{
+    first_vfs,
     Gpu,
     State,
     RESETS,
@@ -57,6 +58,12 @@ impl Gpu {
                 st.scrubs |= vf.bit();
                 let _ = this.queue.queue().enqueue::<_, SCRUBS>(Arc::from(this));
             }
+            Work::GpuReset => {
+                st.reset_all = true;
+                // A fill that waits for the engine would keep it from being freed.
+                this.cancel_fill(st);
+                let _ = this.queue.queue().enqueue::<_, RESETS>(Arc::from(this));
+            }
         }
     }
 
@@ -94,13 +101,27 @@ impl Gpu {
         if self.with(|st| take_bit(&mut st.requested, vf)) {
             fsleep(Delta::from_millis(ACK_PAUSE_MS));
         }
-        for _ in 0..RESET_TRIES {
-            match dev.try_reset() {
-                Err(e) if e == EAGAIN => fsleep(Delta::from_millis(RESET_PAUSE_MS)),
-                result => return result,
+        retry_while_busy(|| dev.try_reset())
+    }
+
+    /// Resets the whole GPU by a function level reset of the PF; configuration space of the PF and
+    /// its VFs is restored, then what this driver has programmed.
+    fn reset_gpu(&self) -> Result {
+        retry_while_busy(|| self.hw.pf.try_reset_with_vfs())?;
+        let mut st = self.state.lock();
+        if let Some(table) = &st.table {
+            self.hw.hal.program_partition(&self.hw, table);
+            for vf in first_vfs(table.count()) {
+                self.hw.hal.enable_mailbox(&self.hw, vf, true);
             }
         }
-        Err(EBUSY)
+        st.ih_read = 0;
+        self.hw.start();
+        if self.hw.answers() {
+            Ok(())
+        } else {
+            Err(EIO)
+        }
     }
 
     /// Zeroes a part of the framebuffer: by the CPU where the aperture reaches, which costs the
@@ -122,6 +143,17 @@ impl Gpu {
         }
         Ok(())
     }
+}
+
+/// Tries again while somebody else holds the device's lock, for some seconds.
+fn retry_while_busy(reset: impl Fn() -> Result) -> Result {
+    for _ in 0..RESET_TRIES {
+        match reset() {
+            Err(e) if e == EAGAIN => fsleep(Delta::from_millis(RESET_PAUSE_MS)),
+            result => return result,
+        }
+    }
+    Err(EBUSY)
 }
 
 /// Takes a VF out of a mask; whether it was in it.
@@ -152,6 +184,9 @@ impl WorkItem<RESETS> for Gpu {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        if this.with(|st| core::mem::take(&mut st.reset_all)) {
+            report(&this, Work::GpuReset, this.reset_gpu());
+        }
         while let Some(vf) = this.with(|st| take_first(&mut st.resets)) {
             report(&this, Work::Reset(vf), this.reset_vf(vf));
         }

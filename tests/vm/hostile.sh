@@ -5,7 +5,8 @@
 # shellcheck source=tests/vm/lib.sh
 . tests/vm/lib.sh
 
-t "module loads" load
+# Guests come and go here more often than the guard allows.
+t "module loads" load guard=0
 numvfs 4
 for i in 0 1 2 3; do bind $i; done
 vf-client --pci "$(vf 3)" run --seconds 40 --workload mix > /tmp/good 2>&1 &
@@ -55,7 +56,7 @@ busy_unload() {
 	wait $r
 }
 t "the module unloads under a busy tenant" busy_unload
-t "and loads again" load
+t "and loads again" load guard=0
 t "with VFs" numvfs 2
 t "and unloads" rmmod gim
 plan
