@@ -95,6 +95,14 @@ impl Mapping {
         Ok(())
     }
 
+    /// Writes one byte.
+    pub fn write8(&self, offset: usize, value: u8) -> Result<()> {
+        let p = self.at(offset, 1, 1)?;
+        // SAFETY: `at` checked the range.
+        unsafe { p.write_volatile(value) };
+        Ok(())
+    }
+
     /// Copies out, by 8 bytes where the alignment allows.
     pub fn read(&self, offset: usize, data: &mut [u8]) -> Result<()> {
         let p = self.at(offset, data.len(), 1)?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The two rings: packets to the copy engine, interrupt entries from the GPU.
 
-use gpu_regs::ih::{Entry, ENTRY_BYTES, PTR_MASK};
-use gpu_regs::mmio::{DOORBELL_IH, DOORBELL_SDMA0};
-use gpu_regs::sdma::Packet;
+use gpu_regs::chip::{DOORBELL_IH, DOORBELL_SDMA0};
+use gpu_regs::ih::{Entry, PTR_MASK};
+use gpu_regs::sdma::{Counts, Packet};
 
 use crate::error::{Error, Result};
 use crate::layout::{CELL_IH_WPTR, IH_BYTES, RING, RING_BYTES};
@@ -13,30 +13,41 @@ use crate::transport::{DmaBuffer, Transport};
 pub type Out<'a> = Packet<&'a [u32]>;
 
 /// Dwords of packets, to be put into the ring or an indirect buffer.
-#[derive(Debug, Clone, Default)]
-pub struct Stream(Vec<u32>);
+#[derive(Debug, Clone)]
+pub struct Stream {
+    counts: Counts,
+    dwords: Vec<u32>,
+}
 
 impl Stream {
+    /// An empty one for a copy engine that counts so.
+    pub fn new(counts: Counts) -> Self {
+        Self {
+            counts,
+            dwords: Vec::new(),
+        }
+    }
+
     /// Appends a packet.
     pub fn push(&mut self, packet: &Out<'_>) {
-        packet.emit(|dw| self.0.push(dw));
+        packet.encode(self.counts, |dw| self.dwords.push(dw));
     }
 
     /// Appends NOPs until the length is a multiple of 8 dwords, as indirect buffers must be.
     pub fn pad(&mut self) {
-        while self.0.len() % 8 != 0 {
-            self.0.push(0);
+        while self.dwords.len() % 8 != 0 {
+            self.dwords.push(0);
         }
     }
 
     /// The dwords so far.
     pub fn dwords(&self) -> &[u32] {
-        &self.0
+        &self.dwords
     }
 
     /// The bytes as they lie in memory.
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|dw| dw.to_le_bytes()).collect()
+        self.dwords.iter().flat_map(|dw| dw.to_le_bytes()).collect()
     }
 }
 
@@ -113,17 +124,22 @@ impl IhRing {
         let mut cell = [0; 4];
         t.dma_read(dma, CELL_IH_WPTR, &mut cell)?;
         // Bit 0 says that entries were overwritten; what is left is as good as any.
-        let wptr = u32::from_le_bytes(cell) & PTR_MASK & !(ENTRY_BYTES - 1) & (IH_BYTES - 1);
+        let format = t.chip().ih;
+        let size = format.bytes();
+        let wptr = u32::from_le_bytes(cell) & PTR_MASK & !(size - 1) & (IH_BYTES - 1);
         let mut count = 0;
         while self.rptr != wptr {
-            let mut raw = [0; ENTRY_BYTES as usize];
-            t.dma_read(dma, self.rptr as usize, &mut raw)?;
-            let mut dw = [0; 4];
+            let mut raw = [0; 32];
+            let raw = &mut raw[..size as usize];
+            t.dma_read(dma, self.rptr as usize, raw)?;
+            let mut dw = [0; 8];
             for (d, b) in dw.iter_mut().zip(raw.chunks_exact(4)) {
                 *d = u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
             }
-            each(Entry::decode(dw));
-            self.rptr = (self.rptr + ENTRY_BYTES) % IH_BYTES;
+            if let Some(entry) = format.decode(&dw) {
+                each(entry);
+            }
+            self.rptr = (self.rptr + size) % IH_BYTES;
             count += 1;
         }
         if count != 0 {
@@ -146,7 +162,7 @@ mod tests {
     #[test]
     fn indirect_packets_end_at_eight_dwords() {
         for before in 0..40 {
-            let mut stream = Stream::default();
+            let mut stream = Stream::new(Counts::Exact);
             for _ in 0..before {
                 stream.push(&Packet::Nop { extra: 0 });
             }

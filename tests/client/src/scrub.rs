@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::layout::{DMA_WORK, HOST_AREA, TABLE, TABLE_BYTES, WORK};
-use crate::ring::Stream;
 use crate::runner::FENCE_LIMIT;
 use crate::transport::Transport;
 use crate::vf::Vf;
@@ -107,7 +106,7 @@ fn host_area<T: Transport>(vf: &mut Vf<T>, report: &mut Report) -> Result<()> {
 fn fetch<T: Transport>(vf: &mut Vf<T>, offset: u64, data: &mut [u8]) -> Result<()> {
     let bytes = u32::try_from(data.len())
         .map_err(|_| Error::Unsupported(format!("{} bytes at once", data.len())))?;
-    let mut stream = Stream::default();
+    let mut stream = vf.stream();
     stream.push(&Packet::CopyLinear {
         src: offset,
         dst: vf.space.dma(DMA_WORK),

@@ -125,7 +125,7 @@ impl Slot {
             return vf.t.vram_write(self.vram, &self.shadow.vram);
         }
         vf.t.dma_write(&vf.dma, self.back, &self.shadow.vram)?;
-        let mut stream = Stream::default();
+        let mut stream = vf.stream();
         self.carry(&mut stream, vf.space.dma(self.back), self.vram);
         let (seq, position) = vf.submit(stream)?;
         vf.wait_fence(seq, crate::runner::FENCE_LIMIT)?;
@@ -157,9 +157,9 @@ impl Slot {
         repeat: u32,
     ) -> Result<()> {
         let job = Job::random(rng, workload, &self.sizes.bounds(), repeat);
-        let mut once = Stream::default();
+        let mut once = vf.stream();
         job.emit(&mut once, self.vram, vf.space.dma(self.own));
-        let mut stream = Stream::default();
+        let mut stream = vf.stream();
         if job.indirect {
             once.pad();
             vf.t.dma_write(&vf.dma, self.packets, &once.bytes())?;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use gpu_regs::chip::Chip;
+
 use crate::error::Result;
 
 /// Memory that both the CPU and the device reach.
@@ -25,6 +27,9 @@ pub trait Transport {
     /// How the device is called in messages.
     fn name(&self) -> String;
 
+    /// The chip that the VF is of.
+    fn chip(&self) -> &'static Chip;
+
     /// Reads a dword of config space; `offset` is a multiple of 4.
     fn config_read(&mut self, offset: u32) -> Result<u32>;
 
@@ -36,6 +41,9 @@ pub trait Transport {
 
     /// Writes a register.
     fn reg_write(&mut self, register: u32, value: u32);
+
+    /// Writes byte `byte` (0 to 3) of a register.
+    fn reg_write_byte(&mut self, register: u32, byte: u32, value: u8);
 
     /// Bytes of framebuffer that BAR0 shows, from the VF's byte 0 on.
     fn vram_window(&self) -> u64;

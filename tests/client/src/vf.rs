@@ -7,9 +7,11 @@
 
 use std::time::Duration;
 
+use gpu_regs::chip::{DOORBELL_ENABLE, DOORBELL_IH, DOORBELL_SDMA0, FUNC_IOV_ENABLED, FUNC_IS_VF};
 use gpu_regs::mailbox::{event, request, ACK_INT_EN, VALID_INT_EN};
 use gpu_regs::sdma::{Packet, Poll};
-use gpu_regs::{gart, ih, mmio, sdma};
+use gpu_regs::vm::{Space, Table};
+use gpu_regs::{gart, ih, sdma};
 
 use crate::error::{Error, Result};
 use crate::layout::{self, AddressSpace};
@@ -100,11 +102,12 @@ impl<T: Transport> Vf<T> {
     /// Asks for full access to stop the engine, and gives it back.
     pub fn stop(&mut self) -> Result<()> {
         self.grab(request::REQ_FINI_ACCESS)?;
-        self.t.reg_write(mmio::SDMA0_F32_CNTL, sdma::F32_HALT);
-        self.t.reg_write(mmio::SDMA0_GFX_RB_CNTL, 0);
-        self.t.reg_write(mmio::SDMA0_GFX_DOORBELL, 0);
-        self.t.reg_write(mmio::IH_RB_CNTL, 0);
-        self.t.reg_write(mmio::MAILBOX_INT_CNTL, 0);
+        let r = &self.t.chip().regs;
+        self.t.reg_write(r.sdma.f32_cntl, sdma::F32_HALT);
+        self.t.reg_write(r.sdma.rb_cntl, 0);
+        self.t.reg_write(r.sdma.doorbell, 0);
+        self.t.reg_write(r.ih.cntl, 0);
+        self.t.reg_write(r.mailbox_int_cntl, 0);
         mailbox::send(&mut self.t, request::REL_FINI_ACCESS).map(|_| ())
     }
 
@@ -122,6 +125,7 @@ impl<T: Transport> Vf<T> {
             if mailbox::pending(&mut self.t) == Some(event::FLR_NOTIFICATION) {
                 // The reset itself may take the message away; what counts is its end.
                 let _ = mailbox::acknowledge(&mut self.t);
+                mailbox::ready_to_reset(&mut self.t);
             }
             mailbox::wait_reset_done(&mut self.t)?;
             self.start()?;
@@ -142,11 +146,12 @@ impl<T: Transport> Vf<T> {
 
     /// Checks what the device is and how much framebuffer it has.
     fn identify(&mut self) -> Result<()> {
-        let id = self.t.reg_read(mmio::FUNC_IDENTIFIER);
-        if id != mmio::FUNC_IS_VF | mmio::FUNC_IOV_ENABLED {
+        let r = &self.t.chip().regs;
+        let id = self.t.reg_read(r.func_identifier);
+        if id != FUNC_IS_VF | FUNC_IOV_ENABLED {
             return Err(Error::Identifier(id));
         }
-        self.space = AddressSpace::new(self.t.reg_read(mmio::CONFIG_MEMSIZE))?;
+        self.space = AddressSpace::new(self.t.reg_read(r.config_memsize))?;
         Ok(())
     }
 
@@ -160,10 +165,11 @@ impl<T: Transport> Vf<T> {
         self.set_up_page_table()?;
         self.set_up_interrupts();
         self.set_up_engine();
+        let r = &self.t.chip().regs;
         for (register, name, expected) in [
-            (mmio::IH_RB_BASE, "IH_RB_BASE", (self.dma.iova >> 8) as u32),
+            (r.ih.base, "IH_RB_BASE", (self.dma.iova >> 8) as u32),
             (
-                mmio::SDMA0_GFX_RB_BASE,
+                r.sdma.rb_base,
                 "SDMA0_GFX_RB_BASE",
                 (layout::RING >> 8) as u32,
             ),
@@ -188,42 +194,40 @@ impl<T: Transport> Vf<T> {
             .flat_map(|p| gart::system_page(self.dma.iova + p * gart::PAGE).to_le_bytes())
             .collect();
         self.t.vram_write(layout::TABLE, &table)?;
-        let last = self.space.vram_bytes - 1;
         let first_page = self.space.dma_base >> 12;
-        for (register, value) in [
-            (mmio::MC_VM_FB_LOCATION, (last >> 24) << 16),
-            (mmio::MC_VM_SYSTEM_APERTURE_LOW_ADDR, 0),
-            (mmio::MC_VM_SYSTEM_APERTURE_HIGH_ADDR, last >> 12),
-            (mmio::VM_CONTEXT0_PAGE_TABLE_START, first_page),
-            (mmio::VM_CONTEXT0_PAGE_TABLE_END, first_page + pages - 1),
-            (mmio::VM_CONTEXT0_PAGE_TABLE_BASE, layout::TABLE >> 12),
-            (mmio::VM_CONTEXT0_CNTL, u64::from(mmio::VM_CONTEXT_ENABLE)),
-            (mmio::VM_INVALIDATE_REQUEST, 1),
-        ] {
-            // CAST: all are addresses below 2^40 shifted down by 12 or more.
-            self.t.reg_write(register, value as u32);
-        }
+        let space = Space {
+            fb_base: 0,
+            fb_last: self.space.vram_bytes - 1,
+            table: Some(Table {
+                base: layout::TABLE,
+                first_page,
+                last_page: first_page + pages - 1,
+            }),
+        };
+        let vm = &self.t.chip().regs.vm;
+        vm.write(&space, |register, value| self.t.reg_write(register, value));
         Ok(())
     }
 
     /// The interrupt ring lies at a bus address, not in the GPU's address space.
     fn set_up_interrupts(&mut self) {
         let wptr = self.dma.iova + layout::CELL_IH_WPTR as u64;
-        let cntl = ih::rb_cntl(layout::IH_BYTES);
+        let r = &self.t.chip().regs;
+        let cntl = ih::rb_cntl(layout::IH_BYTES) | r.ih.cntl_bus;
+        if let Some(base_hi) = r.ih.base_hi {
+            self.t.reg_write(base_hi, (self.dma.iova >> 40) as u32);
+        }
         for (register, value) in [
-            (mmio::MAILBOX_INT_CNTL, VALID_INT_EN | ACK_INT_EN),
-            (mmio::IH_RB_CNTL, 0),
-            (mmio::IH_RB_BASE, (self.dma.iova >> 8) as u32),
-            (mmio::IH_RB_WPTR_ADDR_LO, wptr as u32),
-            (mmio::IH_RB_WPTR_ADDR_HI, (wptr >> 32) as u32),
-            (mmio::IH_RB_RPTR, 0),
-            (mmio::IH_RB_WPTR, 0),
-            (
-                mmio::IH_DOORBELL_RPTR,
-                mmio::DOORBELL_IH | mmio::DOORBELL_ENABLE,
-            ),
-            (mmio::DOORBELL_APER_EN, 1),
-            (mmio::IH_RB_CNTL, cntl | ih::WPTR_OVERFLOW_CLEAR),
+            (r.mailbox_int_cntl, VALID_INT_EN | ACK_INT_EN),
+            (r.ih.cntl, 0),
+            (r.ih.base, (self.dma.iova >> 8) as u32),
+            (r.ih.wptr_addr_lo, wptr as u32),
+            (r.ih.wptr_addr_hi, (wptr >> 32) as u32),
+            (r.ih.rptr, 0),
+            (r.ih.wptr, 0),
+            (r.ih.doorbell, DOORBELL_IH | DOORBELL_ENABLE),
+            (r.doorbell_aper_en, 1),
+            (r.ih.cntl, cntl | ih::WPTR_OVERFLOW_CLEAR),
         ] {
             self.t.reg_write(register, value);
         }
@@ -231,31 +235,38 @@ impl<T: Transport> Vf<T> {
 
     fn set_up_engine(&mut self) {
         let rptr = self.space.dma(layout::CELL_RPTR);
+        let r = &self.t.chip().regs.sdma;
+        self.t.reg_write(r.f32_cntl, sdma::F32_HALT);
+        self.t.reg_write(r.rb_cntl, 0);
+        let positions = [Some(r.rb_rptr), r.rb_rptr_hi, Some(r.rb_wptr), r.rb_wptr_hi];
+        for register in positions.into_iter().flatten() {
+            self.t.reg_write(register, 0);
+        }
+        r.set_doorbell(DOORBELL_SDMA0, |register, value| {
+            self.t.reg_write(register, value);
+        });
         for (register, value) in [
-            (mmio::SDMA0_F32_CNTL, sdma::F32_HALT),
-            (mmio::SDMA0_GFX_RB_CNTL, 0),
-            (mmio::SDMA0_GFX_RB_RPTR, 0),
-            (mmio::SDMA0_GFX_RB_WPTR, 0),
-            (mmio::SDMA0_GFX_RB_WPTR_POLL_CNTL, 0),
-            (mmio::SDMA0_GFX_RB_RPTR_ADDR_LO, rptr as u32),
-            (mmio::SDMA0_GFX_RB_RPTR_ADDR_HI, (rptr >> 32) as u32),
-            (mmio::SDMA0_GFX_RB_BASE, (layout::RING >> 8) as u32),
-            (mmio::SDMA0_GFX_RB_BASE_HI, (layout::RING >> 40) as u32),
-            (
-                mmio::SDMA0_GFX_DOORBELL,
-                mmio::DOORBELL_SDMA0 | mmio::DOORBELL_ENABLE,
-            ),
-            (mmio::SDMA0_GFX_IB_CNTL, sdma::IB_ENABLE),
-            (mmio::SDMA0_GFX_RB_CNTL, sdma::rb_cntl(layout::RING_BYTES)),
-            (mmio::SDMA0_F32_CNTL, 0),
+            (r.wptr_poll_cntl, 0),
+            (r.rptr_addr_lo, rptr as u32),
+            (r.rptr_addr_hi, (rptr >> 32) as u32),
+            (r.rb_base, (layout::RING >> 8) as u32),
+            (r.rb_base_hi, (layout::RING >> 40) as u32),
+            (r.ib_cntl, sdma::IB_ENABLE),
+            (r.rb_cntl, sdma::rb_cntl(layout::RING_BYTES)),
+            (r.f32_cntl, 0),
         ] {
             self.t.reg_write(register, value);
         }
     }
 
+    /// An empty stream of packets for this VF's copy engine.
+    pub fn stream(&self) -> Stream {
+        Stream::new(self.t.chip().sdma)
+    }
+
     /// Lets the engine write one dword, as the guest driver does before it trusts the ring.
     fn test_ring(&mut self) -> Result<()> {
-        let mut stream = Stream::default();
+        let mut stream = self.stream();
         let dst = self.space.dma(layout::CELL_TEST);
         stream.push(&Packet::WriteLinear {
             dst,
@@ -272,19 +283,22 @@ impl<T: Transport> Vf<T> {
             }
             let waited = self.t.now().saturating_sub(start);
             if waited >= TEST_LIMIT {
-                let seen = format!(
-                    "cell {found:#x}, ring read {:#x} write {:#x}, engine status {:#x}, page fault {:#x} at page {:#x}",
-                    self.t.reg_read(mmio::SDMA0_GFX_RB_RPTR),
-                    self.t.reg_read(mmio::SDMA0_GFX_RB_WPTR),
-                    self.t.reg_read(mmio::SDMA0_STATUS),
-                    self.t.reg_read(mmio::VM_CONTEXT0_FAULT_STATUS),
-                    self.t.reg_read(mmio::VM_CONTEXT0_FAULT_ADDR),
-                );
+                let seen = self.engine_state(found);
                 let what = "ring test during full access".to_owned();
                 return Err(Error::Timeout { what, waited, seen });
             }
             self.t.sleep(Duration::from_micros(100));
         }
+    }
+
+    fn engine_state(&mut self, found: u32) -> String {
+        let r = &self.t.chip().regs;
+        let [rptr, wptr, status] = [r.sdma.rb_rptr, r.sdma.rb_wptr, r.sdma.status]
+            .map(|register| self.t.reg_read(register));
+        let (fault, page) = r.vm.last_fault(|register| self.t.reg_read(register));
+        format!(
+            "cell {found:#x}, ring read {rptr:#x} write {wptr:#x}, engine status {status:#x}, page fault {fault:#x} at page {page:#x}"
+        )
     }
 
     /// Reads a dword of the DMA buffer.
@@ -312,7 +326,7 @@ impl<T: Transport> Vf<T> {
 
     /// Submits a job that never ends and cannot be interrupted.
     pub fn submit_hang(&mut self) -> Result<u32> {
-        let mut stream = Stream::default();
+        let mut stream = self.stream();
         let never = self.space.dma(layout::CELL_NEVER);
         stream.push(&Packet::PollRegmem(Poll::hang(never, TEST_VALUE, u32::MAX)));
         self.stats.hangs += 1;
@@ -371,10 +385,11 @@ impl<T: Transport> Vf<T> {
     /// The mailbox's interrupt enables can always be read, and a reset clears them.
     pub fn was_reset(&mut self) -> bool {
         let message = mailbox::received(&mut self.t);
+        let enables = self.t.chip().regs.mailbox_int_cntl;
         matches!(
             message,
             event::FLR_NOTIFICATION | event::FLR_NOTIFICATION_CMPL
-        ) || self.t.reg_read(mmio::MAILBOX_INT_CNTL) != VALID_INT_EN | ACK_INT_EN
+        ) || self.t.reg_read(enables) != VALID_INT_EN | ACK_INT_EN
     }
 
     /// Waits until job `seq` is done, at most `limit`.

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gpu_regs::chip::Chip;
 use gpu_regs::pci::{BAR_DOORBELL, BAR_FB, BAR_MMIO};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use vfio_ioctls::{VfioContainer, VfioDevice};
@@ -40,12 +41,22 @@ pub struct Vfio {
     buffers: Vec<Mapping>,
     next_iova: u64,
     address: String,
+    chip: &'static Chip,
     start: Instant,
 }
 
 impl Vfio {
     /// Opens the VF.  The kernel resets the function when it is opened.
     pub fn open(pci: &PciDevice) -> Result<Self> {
+        let chip = pci
+            .ids()
+            .and_then(|(_, device)| Chip::by_device(device))
+            .ok_or_else(|| {
+                Error::Unsupported(format!(
+                    "{} is no VF of a GPU that this program knows",
+                    pci.address()
+                ))
+            })?;
         pci.wait_vfio_group()?;
         let fail = |what: &str, e: &dyn std::fmt::Display| {
             Error::transport(format!("{what} of {}", pci.address()), e)
@@ -83,6 +94,7 @@ impl Vfio {
             buffers: Vec::new(),
             next_iova: FIRST_IOVA,
             address: pci.address().to_owned(),
+            chip,
             start: Instant::now(),
         };
         vf.enable_memory()?;
@@ -110,6 +122,10 @@ impl Transport for Vfio {
         self.address.clone()
     }
 
+    fn chip(&self) -> &'static Chip {
+        self.chip
+    }
+
     fn config_read(&mut self, offset: u32) -> Result<u32> {
         let mut raw = [0; 4];
         self.config
@@ -134,6 +150,12 @@ impl Transport for Vfio {
     fn reg_write(&mut self, register: u32, value: u32) {
         // As on a bus, a write to where nothing is has no effect.
         let _ = self.registers.write32(register as usize * 4, value);
+    }
+
+    fn reg_write_byte(&mut self, register: u32, byte: u32, value: u8) {
+        let _ = self
+            .registers
+            .write8(register as usize * 4 + byte as usize, value);
     }
 
     fn vram_window(&self) -> u64 {

@@ -4,10 +4,9 @@
 mod sim;
 
 use gpu_regs::referee::{self, fault};
-use sim::{machine, Machine, SimVf};
+use sim::{machine, machines, Machine, SimVf};
 use vf_client::job::Workload;
 use vf_client::layout::WORK;
-use vf_client::mailbox::GUEST_LIMIT;
 use vf_client::runner::{Plan, Runner};
 use vf_client::scrub;
 use vf_client::vf::Vf;
@@ -32,34 +31,35 @@ fn run_for(m: &Machine, runners: &mut [Runner<SimVf>], ms: u64) {
 
 #[test]
 fn four_tenants_with_different_work() {
-    let m = machine(4, 32);
-    let kinds = [Workload::Fill, Workload::Copy, Workload::Dma, Workload::Mix];
-    let mut runners: Vec<_> = kinds
-        .iter()
-        .enumerate()
-        .map(|(n, &workload)| {
-            let plan = Plan {
-                workload,
-                seed: n as u64,
-                repeat: 3,
-                ..Plan::default()
-            };
-            runner(&m, n, ALL, plan)
-        })
-        .collect();
-    for r in &mut runners {
-        r.start().unwrap();
+    for m in machines(4, 32) {
+        let kinds = [Workload::Fill, Workload::Copy, Workload::Dma, Workload::Mix];
+        let mut runners: Vec<_> = kinds
+            .iter()
+            .enumerate()
+            .map(|(n, &workload)| {
+                let plan = Plan {
+                    workload,
+                    seed: n as u64,
+                    repeat: 3,
+                    ..Plan::default()
+                };
+                runner(&m, n, ALL, plan)
+            })
+            .collect();
+        for r in &mut runners {
+            r.start().unwrap();
+        }
+        run_for(&m, &mut runners, 200);
+        for r in &mut runners {
+            r.finish().unwrap();
+            let s = &r.vf.stats;
+            assert!(s.jobs > 50, "{s:?}");
+            assert!(s.bytes_verified > 100_000 && s.bytes_guarded > 0, "{s:?}");
+            assert!(s.traps >= s.jobs && s.interrupts > 0, "{s:?}");
+            assert_eq!((s.recoveries, s.late_interrupts), (0, 0), "{s:?}");
+        }
+        assert_eq!(m.borrow_mut().faults(), 0);
     }
-    run_for(&m, &mut runners, 200);
-    for r in &mut runners {
-        r.finish().unwrap();
-        let s = &r.vf.stats;
-        assert!(s.jobs > 50, "{s:?}");
-        assert!(s.bytes_verified > 100_000 && s.bytes_guarded > 0, "{s:?}");
-        assert!(s.traps >= s.jobs && s.interrupts > 0, "{s:?}");
-        assert_eq!((s.recoveries, s.late_interrupts), (0, 0), "{s:?}");
-    }
-    assert_eq!(m.borrow_mut().faults(), 0);
 }
 
 #[test]
@@ -74,22 +74,23 @@ fn every_workload_near_and_behind_the_end_of_bar0() {
     ];
     for workload in kinds {
         for window in [ALL, 8 * MIB] {
-            let m = machine(1, 64);
-            let mut r = runner(
-                &m,
-                0,
-                window,
-                Plan {
-                    workload,
-                    repeat: 2,
-                    ..Plan::default()
-                },
-            );
-            r.start().unwrap();
-            run_for(&m, std::slice::from_mut(&mut r), 20);
-            r.finish().unwrap();
-            assert!(r.vf.stats.jobs > 20, "{workload:?} {:?}", r.vf.stats);
-            assert_eq!(m.borrow_mut().faults(), 0, "{workload:?}");
+            for m in machines(1, 64) {
+                let mut r = runner(
+                    &m,
+                    0,
+                    window,
+                    Plan {
+                        workload,
+                        repeat: 2,
+                        ..Plan::default()
+                    },
+                );
+                r.start().unwrap();
+                run_for(&m, std::slice::from_mut(&mut r), 20);
+                r.finish().unwrap();
+                assert!(r.vf.stats.jobs > 20, "{workload:?} {:?}", r.vf.stats);
+                assert_eq!(m.borrow_mut().faults(), 0, "{workload:?}");
+            }
         }
     }
 }
@@ -143,91 +144,97 @@ fn a_byte_changed_by_someone_else_is_found() {
 
 #[test]
 fn a_byte_lost_in_own_memory_is_found() {
-    let m = machine(1, 16);
-    let mut r = runner(
-        &m,
-        0,
-        ALL,
-        Plan {
-            workload: Workload::Dma,
-            ..Plan::default()
-        },
-    );
-    r.start().unwrap();
-    let own = vf_client::layout::DMA_WORK + 5;
-    let dma = r.vf.dma;
-    let mut byte = [0];
-    use vf_client::transport::Transport;
-    r.vf.t.dma_read(&dma, own, &mut byte).unwrap();
-    r.vf.t.dma_write(&dma, own, &[byte[0] ^ 1]).unwrap();
-    let error = (0..1000)
-        .find_map(|_| r.step(true).err())
-        .expect("nothing was found");
-    let Error::WrongBytes(wrong) = error else {
-        panic!("{error}")
-    };
-    assert_eq!((wrong.place, wrong.offset), ("own memory", own as u64));
+    for m in machines(1, 16) {
+        let mut r = runner(
+            &m,
+            0,
+            ALL,
+            Plan {
+                workload: Workload::Dma,
+                ..Plan::default()
+            },
+        );
+        r.start().unwrap();
+        let own = vf_client::layout::DMA_WORK + 5;
+        let dma = r.vf.dma;
+        let mut byte = [0];
+        use vf_client::transport::Transport;
+        r.vf.t.dma_read(&dma, own, &mut byte).unwrap();
+        r.vf.t.dma_write(&dma, own, &[byte[0] ^ 1]).unwrap();
+        let error = (0..1000)
+            .find_map(|_| r.step(true).err())
+            .expect("nothing was found");
+        let Error::WrongBytes(wrong) = error else {
+            panic!("{error}")
+        };
+        assert_eq!((wrong.place, wrong.offset), ("own memory", own as u64));
+    }
 }
 
 #[test]
 fn a_hang_is_survived_and_neighbours_go_on() {
-    let m = machine(2, 32);
-    let mut runners = [0, 1].map(|n| runner(&m, n, ALL, Plan::default()));
-    for r in &mut runners {
-        r.start().unwrap();
+    for m in machines(2, 32) {
+        let mut runners = [0, 1].map(|n| runner(&m, n, ALL, Plan::default()));
+        for r in &mut runners {
+            r.start().unwrap();
+        }
+        run_for(&m, &mut runners, 20);
+        let before = runners[0].vf.stats.jobs;
+        runners[0].submit_hang().unwrap();
+        run_for(&m, &mut runners, 200);
+        let [victim, neighbour] = &mut runners;
+        assert_eq!(m.borrow().resets, 1);
+        assert_eq!((victim.vf.stats.recoveries, victim.vf.stats.hangs), (1, 1));
+        assert!(victim.vf.stats.jobs > before + 10, "{:?}", victim.vf.stats);
+        assert_eq!(neighbour.vf.stats.recoveries, 0);
+        victim.finish().unwrap();
+        neighbour.finish().unwrap();
+        assert_eq!(m.borrow_mut().faults(), 0);
     }
-    run_for(&m, &mut runners, 20);
-    let before = runners[0].vf.stats.jobs;
-    runners[0].submit_hang().unwrap();
-    run_for(&m, &mut runners, 200);
-    let [victim, neighbour] = &mut runners;
-    assert_eq!(m.borrow().resets, 1);
-    assert_eq!((victim.vf.stats.recoveries, victim.vf.stats.hangs), (1, 1));
-    assert!(victim.vf.stats.jobs > before + 10, "{:?}", victim.vf.stats);
-    assert_eq!(neighbour.vf.stats.recoveries, 0);
-    victim.finish().unwrap();
-    neighbour.finish().unwrap();
-    assert_eq!(m.borrow_mut().faults(), 0);
 }
 
 #[test]
 fn a_hang_that_the_host_does_not_see_is_reported_by_the_guest() {
     // A lone VF is never switched, so nobody notices: the guest asks for its reset.
-    let m = machine(1, 16);
-    let mut r = runner(&m, 0, ALL, Plan::default());
-    r.start().unwrap();
-    run_for(&m, std::slice::from_mut(&mut r), 5);
-    r.submit_hang().unwrap();
-    run_for(&m, std::slice::from_mut(&mut r), 3000);
-    assert_eq!(r.vf.stats.recoveries, 1);
-    r.finish().unwrap();
+    for m in machines(1, 16) {
+        let mut r = runner(&m, 0, ALL, Plan::default());
+        r.start().unwrap();
+        run_for(&m, std::slice::from_mut(&mut r), 5);
+        r.submit_hang().unwrap();
+        run_for(&m, std::slice::from_mut(&mut r), 3000);
+        assert_eq!(r.vf.stats.recoveries, 1);
+        r.finish().unwrap();
+    }
 }
 
 #[test]
 fn lost_interrupts_cost_time_only() {
-    let m = machine(1, 16);
-    let mut r = runner(&m, 0, ALL, Plan::default());
-    r.start().unwrap();
-    m.borrow_mut().arm(fault::LOST_INTERRUPT, 1, referee::ANY);
-    run_for(&m, std::slice::from_mut(&mut r), 200);
-    let s = r.vf.stats.clone();
-    assert!(s.jobs > 20 && s.late_interrupts > 0, "{s:?}");
-    r.finish().unwrap();
+    for m in machines(1, 16) {
+        let mut r = runner(&m, 0, ALL, Plan::default());
+        r.start().unwrap();
+        m.borrow_mut().arm(fault::LOST_INTERRUPT, 1, referee::ANY);
+        run_for(&m, std::slice::from_mut(&mut r), 200);
+        let s = r.vf.stats.clone();
+        assert!(s.jobs > 20 && s.late_interrupts > 0, "{s:?}");
+        r.finish().unwrap();
+    }
 }
 
 #[test]
 fn a_silent_host_is_named() {
-    let m = machine(1, 16);
-    m.borrow_mut().alive = false;
-    let error = runner(&m, 0, ALL, Plan::default()).start().unwrap_err();
-    let Error::Timeout { what, waited, seen } = &error else {
-        panic!("{error}")
-    };
-    assert!(what.contains("acknowledge message 1"), "{what}");
-    assert!(
-        *waited >= GUEST_LIMIT && seen.contains("control"),
-        "{error}"
-    );
+    for m in machines(1, 16) {
+        m.borrow_mut().alive = false;
+        let limit = m.borrow().gpu.chip().guest.ack_ms;
+        let error = runner(&m, 0, ALL, Plan::default()).start().unwrap_err();
+        let Error::Timeout { what, waited, seen } = &error else {
+            panic!("{error}")
+        };
+        assert!(what.contains("acknowledge message 1"), "{what}");
+        assert!(
+            waited.as_millis() >= u128::from(limit) && seen.contains("control"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

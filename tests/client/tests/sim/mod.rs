@@ -10,9 +10,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gpu_model::{Config, Gpu, Host};
+use gpu_regs::chip::{Chip, CHIPS};
 use gpu_regs::mailbox::{event, request, RCV_ACK, RCV_VALID, TRN_ACK, TRN_VALID};
+use gpu_regs::referee;
 use gpu_regs::vsec::{self, cmd};
-use gpu_regs::{mmio, referee};
 use vf_client::transport::{DmaBuffer, Transport};
 use vf_client::{Error, Result};
 
@@ -93,11 +94,21 @@ pub(crate) struct Sim {
 
 pub(crate) type Machine = Rc<RefCell<Sim>>;
 
-/// A GPU with `vfs` VFs of `vf_mib` MiB each, and its host.
+/// A GPU with `vfs` VFs of `vf_mib` MiB each, and its host; of the first chip.
 pub(crate) fn machine(vfs: u32, vf_mib: u32) -> Machine {
+    machine_of(0, vfs, vf_mib)
+}
+
+/// The same of every chip.
+pub(crate) fn machines(vfs: u32, vf_mib: u32) -> impl Iterator<Item = Machine> {
+    (0..CHIPS.len() as u32).map(move |chip| machine_of(chip, vfs, vf_mib))
+}
+
+fn machine_of(chip: u32, vfs: u32, vf_mib: u32) -> Machine {
     let vram_mb = SAVE_MIB + 16 + vfs * vf_mib;
     let slots = vfs as usize + 1;
     let config = Config {
+        chip,
         vfs,
         vram_mb,
         ..Config::default()
@@ -121,10 +132,11 @@ pub(crate) fn machine(vfs: u32, vf_mib: u32) -> Machine {
         resets: 0,
     };
     sim.gpu.set_enabled(&mut sim.world, vfs);
-    sim.cfg(vsec::CONTEXT, vsec::context(u64::from(SAVE_MIB) * MIB, 1));
+    let l = &sim.gpu.chip().vsec;
+    sim.cfg(l.context, vsec::context(u64::from(SAVE_MIB) * MIB, 1));
     for n in 0..vfs {
-        let window = vsec::window(SAVE_MIB + 16 + n * vf_mib, vf_mib);
-        sim.cfg(vsec::VF_FB + 4 * n as u16, window);
+        let window = l.window(SAVE_MIB + 16 + n * vf_mib, vf_mib);
+        sim.cfg(l.vf_fb + 4 * n as u16, window);
     }
     Rc::new(RefCell::new(sim))
 }
@@ -159,12 +171,13 @@ impl Sim {
 
     fn command(&mut self, code: u8, slot: usize) -> bool {
         let raw = vsec::command(code, vsec::fcn_vf(slot as u8 - 1), 0, false);
-        self.cfg(vsec::CMD, raw);
+        let l = &self.gpu.chip().vsec;
+        self.cfg(l.command, raw);
         let limit = self.world.now + WATCHDOG_NS;
         while self.world.now < limit {
             self.spin(10_000);
-            if self.gpu.cfg_read(&mut self.world, vsec::CMD, 4) & vsec::EXECUTE == 0 {
-                return self.gpu.cfg_read(&mut self.world, vsec::STATUS, 1) == 0;
+            if self.gpu.cfg_read(&mut self.world, l.command, 4) & vsec::EXECUTE == 0 {
+                return self.gpu.cfg_read(&mut self.world, l.status, 1) == 0;
             }
         }
         false
@@ -209,22 +222,24 @@ impl Sim {
     }
 
     fn send(&mut self, slot: usize, message: u32, valid: bool) {
-        self.pf_write(mmio::MAILBOX_INDEX, slot as u32 - 1);
-        self.pf_write(mmio::MAILBOX_CONTROL, 0);
-        self.pf_write(mmio::MAILBOX_TRN_DW0, message);
-        self.pf_write(mmio::MAILBOX_CONTROL, if valid { TRN_VALID } else { 0 });
+        let r = &self.gpu.chip().regs;
+        self.pf_write(r.mailbox_index, slot as u32 - 1);
+        self.pf_write(r.mailbox_control, 0);
+        self.pf_write(r.mailbox_trn_dw0, message);
+        self.pf_write(r.mailbox_control, if valid { TRN_VALID } else { 0 });
     }
 
     fn receive(&mut self, slot: usize) -> Option<u32> {
-        self.pf_write(mmio::MAILBOX_INDEX, slot as u32 - 1);
-        let mut control = self.pf_read(mmio::MAILBOX_CONTROL);
+        let r = &self.gpu.chip().regs;
+        self.pf_write(r.mailbox_index, slot as u32 - 1);
+        let mut control = self.pf_read(r.mailbox_control);
         if control & TRN_ACK != 0 {
             control &= !TRN_VALID;
-            self.pf_write(mmio::MAILBOX_CONTROL, control);
+            self.pf_write(r.mailbox_control, control);
         }
         (control & RCV_VALID != 0).then(|| {
-            let message = self.pf_read(mmio::MAILBOX_RCV_DW0);
-            self.pf_write(mmio::MAILBOX_CONTROL, (control & TRN_VALID) | RCV_ACK);
+            let message = self.pf_read(r.mailbox_rcv_dw0);
+            self.pf_write(r.mailbox_control, (control & TRN_VALID) | RCV_ACK);
             message
         })
     }
@@ -390,6 +405,9 @@ impl Transport for SimVf {
     fn name(&self) -> String {
         format!("VF {}", self.slot - 1)
     }
+    fn chip(&self) -> &'static Chip {
+        self.machine.borrow().gpu.chip()
+    }
     fn config_read(&mut self, _offset: u32) -> Result<u32> {
         Ok(0)
     }
@@ -404,6 +422,16 @@ impl Transport for SimVf {
         let sim = &mut *self.machine.borrow_mut();
         sim.gpu
             .mmio_write(&mut sim.world, self.slot, register, value);
+    }
+    fn reg_write_byte(&mut self, register: u32, byte: u32, value: u8) {
+        let sim = &mut *self.machine.borrow_mut();
+        sim.gpu.bar_write(
+            &mut sim.world,
+            self.slot,
+            register * 4 + byte,
+            1,
+            value.into(),
+        );
     }
     fn vram_window(&self) -> u64 {
         self.window

@@ -105,7 +105,7 @@ const CONTEXT_ENABLE: u32 = 1;
 /// Vm9: the page table address is valid.
 const TABLE_VALID: u32 = 1;
 
-fn pair(get: &impl Fn(u32) -> u32, at: u32) -> u64 {
+fn pair(mut get: impl FnMut(u32) -> u32, at: u32) -> u64 {
     u64::from(get(at)) | (u64::from(get(at + 1)) << 32)
 }
 
@@ -211,10 +211,10 @@ impl VmRegs {
     }
 
     /// Status and page number of the last fault; `get` reads a register.
-    pub fn last_fault(&self, get: impl Fn(u32) -> u32) -> (u32, u64) {
+    pub fn last_fault(&self, mut get: impl FnMut(u32) -> u32) -> (u32, u64) {
         match self {
             Self::Gmc8(r) => (get(r.fault_status), u64::from(get(r.fault_addr))),
-            Self::Mmhub1(r) => (get(r.fault_status), pair(&get, r.fault_addr)),
+            Self::Mmhub1(r) => (get(r.fault_status), pair(get, r.fault_addr)),
         }
     }
 
