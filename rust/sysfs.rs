@@ -5,12 +5,16 @@
 //! ```text
 //! <PF>/gim/{chip,framebuffer_mib,policy,mode,slice_us,state,stats}
 //! <PF>/sriov_admin/vfN/{state,fb_mib,fb_offset_mib,slice_us,stats,device -> VF}     (N from 1)
+//! <PF>/sriov_admin/vfN/{weight,min_permille,cap_permille,latency_us}                (policy qos)
 //! ```
 //!
 //! Documented in `Documentation/ABI/sysfs-driver-gim`. `stats` are lines of `key value`; times are
 //! in nanoseconds, and all counters only grow.
 
-use core::fmt::Write;
+use core::fmt::{
+    Display,
+    Write, //
+};
 
 use kernel::{
     prelude::*,
@@ -31,9 +35,10 @@ use crate::{
     gim_core::{
         config::{
             Mode,
-            RangeError, //
+            Policy, //
         },
         engine::Phase,
+        policy::Share,
         types::{
             Ns,
             VfId,
@@ -136,6 +141,7 @@ impl GpuDir {
             "lost_irqs": s.lost_irqs,
             "polls": s.polls,
             "pf_run_ns": s.pf_run,
+            "gpu_resets": s.gpu_resets,
             "stray_events": s.stray,
         )
     }
@@ -146,7 +152,7 @@ impl DirType for GpuDir {
         static ATTRS: [Attr; 7] = [
             Attr::ro(c"chip", GpuDir::CHIP),
             Attr::ro(c"framebuffer_mib", GpuDir::FRAMEBUFFER),
-            Attr::ro(c"policy", GpuDir::POLICY),
+            Attr::rw(c"policy", GpuDir::POLICY),
             Attr::rw(c"mode", GpuDir::MODE),
             Attr::rw(c"slice_us", GpuDir::SLICE),
             Attr::ro(c"state", GpuDir::STATE),
@@ -160,7 +166,10 @@ impl DirType for GpuDir {
         put(match id {
             Self::CHIP => writeln!(out, "{}", hw.hal.name()),
             Self::FRAMEBUFFER => writeln!(out, "{}", hw.hal.framebuffer_mib(hw)),
-            Self::POLICY => writeln!(out, "[rr]"),
+            Self::POLICY => match gpu.with(|st| st.engine.config().policy()) {
+                Policy::RoundRobin => writeln!(out, "[rr] qos"),
+                Policy::Qos => writeln!(out, "rr [qos]"),
+            },
             Self::MODE => match gpu.with(|st| st.engine.config().mode()) {
                 Mode::Strict => writeln!(out, "[strict] work-conserving"),
                 Mode::WorkConserving => writeln!(out, "strict [work-conserving]"),
@@ -186,6 +195,15 @@ impl DirType for GpuDir {
                 self.0.with(|st| st.engine.set_mode(mode));
                 Ok(())
             }
+            Self::POLICY => {
+                let policy = match text {
+                    "rr" => Policy::RoundRobin,
+                    "qos" => Policy::Qos,
+                    _ => return Err(EINVAL),
+                };
+                self.0.with(|st| st.engine.set_policy(policy));
+                Ok(())
+            }
             Self::SLICE => {
                 let ns = parse_us(text)?;
                 refuse(&self.0, self.0.with(|st| st.engine.set_slices(ns)))
@@ -207,6 +225,24 @@ impl VfDir {
     const FB_OFFSET: u32 = 2;
     const SLICE: u32 = 3;
     const STATS: u32 = 4;
+    const WEIGHT: u32 = 5;
+    const MIN: u32 = 6;
+    const CAP: u32 = 7;
+    const LATENCY: u32 = 8;
+
+    fn share(&self) -> Share {
+        self.gpu.with(|st| st.engine.config().share(self.vf))
+    }
+
+    /// Changes one part of what the VF is promised; a refusal changes nothing.
+    fn change_share(&self, change: impl FnOnce(&mut Share)) -> Result {
+        let result = self.gpu.with(|st| {
+            let mut share = st.engine.config().share(self.vf);
+            change(&mut share);
+            st.engine.set_share(self.vf, share)
+        });
+        refuse(&self.gpu, result)
+    }
 
     fn stats(&self, out: &mut Page<'_>) -> Result {
         let s = self.gpu.with(|st| st.engine.vf_stats(self.vf, now_ns()));
@@ -226,18 +262,27 @@ impl VfDir {
             "resets": s.resets,
             "messages": s.messages,
             "messages_dropped": s.dropped,
+            "limits_exceeded": s.guarded,
+            "wait_p50_ns": s.waits.quantile(500),
+            "wait_p99_ns": s.waits.quantile(990),
+            "switch_p50_ns": s.switch_times.quantile(500),
+            "switch_p99_ns": s.switch_times.quantile(990),
         )
     }
 }
 
 impl DirType for VfDir {
     const ATTRS: &'static [Attr] = {
-        static ATTRS: [Attr; 5] = [
+        static ATTRS: [Attr; 9] = [
             Attr::ro(c"state", VfDir::STATE),
             Attr::ro(c"fb_mib", VfDir::FB),
             Attr::ro(c"fb_offset_mib", VfDir::FB_OFFSET),
             Attr::rw(c"slice_us", VfDir::SLICE),
             Attr::ro(c"stats", VfDir::STATS),
+            Attr::rw(c"weight", VfDir::WEIGHT),
+            Attr::rw(c"min_permille", VfDir::MIN),
+            Attr::rw(c"cap_permille", VfDir::CAP),
+            Attr::rw(c"latency_us", VfDir::LATENCY),
         ];
         &ATTRS
     };
@@ -251,30 +296,55 @@ impl DirType for VfDir {
             Self::FB_OFFSET => writeln!(out, "{}", part().offset() >> 20),
             Self::SLICE => writeln!(out, "{}", gpu.with(|st| st.engine.config().slice(vf)) / US),
             Self::STATS => return self.stats(out),
+            Self::WEIGHT => writeln!(out, "{}", self.share().weight),
+            Self::MIN => writeln!(out, "{}", self.share().min),
+            Self::CAP => writeln!(out, "{}", self.share().cap),
+            Self::LATENCY => writeln!(out, "{}", self.share().latency.unwrap_or(0) / US),
             _ => return Err(EIO),
         })
     }
 
     fn store(&self, id: u32, text: &str) -> Result {
-        if id != Self::SLICE {
-            return Err(EACCES);
+        let (gpu, vf) = (&self.gpu, self.vf);
+        match id {
+            Self::SLICE => {
+                let ns = parse_us(text)?;
+                refuse(gpu, gpu.with(|st| st.engine.set_slice(vf, ns)))
+            }
+            Self::WEIGHT => {
+                let weight = parse(text)?;
+                self.change_share(|share| share.weight = weight)
+            }
+            Self::MIN => {
+                let min = parse(text)?;
+                self.change_share(|share| share.min = min)
+            }
+            Self::CAP => {
+                let cap = parse(text)?;
+                self.change_share(|share| share.cap = cap)
+            }
+            Self::LATENCY => {
+                let ns = parse_us(text)?;
+                self.change_share(|share| share.latency = (ns != 0).then_some(ns))
+            }
+            _ => Err(EACCES),
         }
-        let ns = parse_us(text)?;
-        refuse(
-            &self.gpu,
-            self.gpu.with(|st| st.engine.set_slice(self.vf, ns)),
-        )
     }
+}
+
+/// A decimal number.
+fn parse<T: core::str::FromStr>(text: &str) -> Result<T> {
+    text.parse().map_err(|_| EINVAL)
 }
 
 /// A number of microseconds, in nanoseconds.
 fn parse_us(text: &str) -> Result<Ns> {
-    let us: u64 = text.parse().map_err(|_| EINVAL)?;
+    let us: u64 = parse(text)?;
     us.checked_mul(US).ok_or(ERANGE)
 }
 
 /// Says in the log why a setting was refused.
-fn refuse(gpu: &Gpu, result: Result<(), RangeError>) -> Result {
+fn refuse(gpu: &Gpu, result: Result<(), impl Display>) -> Result {
     result.map_err(|e| {
         dev_err!(gpu.hw().pf.get(), "setting refused: {}\n", Show(e));
         ERANGE

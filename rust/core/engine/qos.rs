@@ -186,8 +186,9 @@ impl Engine {
         if owed == 0 && self.parts.idle != 0 && self.parts.idle_vtime < vtime {
             turn = Turn::Idle;
         }
-        let pf_owed = owed != 0 && self.owed & PF_BIT != 0;
-        if self.pf.work && (pf_owed || self.parts.pf_vtime < vtime) {
+        let pf_owed = !self.queue.is_empty() && self.owed & PF_BIT != 0;
+        // Level with the one furthest behind is enough: nobody is further behind than that.
+        if self.pf.work && (pf_owed || self.parts.pf_vtime <= vtime) {
             turn = Turn::Pf;
         }
         self.impatient(turn).map_or(turn, Turn::Vf)
@@ -209,9 +210,14 @@ impl Engine {
             0 => 0,
             _ => parts.idle_vtime.saturating_sub(base),
         };
+        // What the PF ran while nobody else wanted the engine is nobody's loss: it is never
+        // further ahead than by one of its slices.
         parts.pf_vtime = match self.pf.work {
             false => 0,
-            true => parts.pf_vtime.saturating_sub(base),
+            true => parts
+                .pf_vtime
+                .saturating_sub(base)
+                .min(virtual_time(self.cfg.pf_slice(), PF_PART)),
         };
     }
 
