@@ -22,7 +22,7 @@ run_four() {
 	pids=
 	set -- fill copy dma mix
 	for i in 0 1 2 3; do
-		vf-client --pci "$(vf $i)" run --seconds 6 --seed $((i + 1)) --workload "$1" > /tmp/c$i 2>&1 &
+		vf-client --pci "$(vf $i)" run --seconds 5 --seed $((i + 1)) --workload "$1" > /tmp/c$i 2>&1 &
 		pids="$pids $!"
 		shift
 	done
