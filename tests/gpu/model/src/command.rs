@@ -77,11 +77,21 @@ impl Gpu {
                 self.command = Some(command);
             }
             Err((status, code)) => {
-                self.violate(slot, code);
+                // A driver cannot know of a reset before it has read the notification.
+                let excused = self.reset_unread(slot);
+                if !excused {
+                    self.violate(slot, code);
+                }
                 command.status = status;
-                self.conclude(h, now, command, code);
+                self.conclude(h, now, command, if excused { 0 } else { code });
             }
         }
+    }
+
+    /// Whether the VF has seen a function level reset that the driver has not read of yet.
+    fn reset_unread(&self, slot: usize) -> bool {
+        slot.checked_sub(1)
+            .is_some_and(|vf| self.vsec.reset_notification & (1 << vf) != 0)
     }
 
     /// Counts a violation about `slot`.

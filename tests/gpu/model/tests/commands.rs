@@ -3,9 +3,10 @@
 
 mod rig;
 
+use gpu_regs::chip::TONGA;
+use gpu_regs::ih;
 use gpu_regs::referee::{self, violation};
 use gpu_regs::vsec::{self, cmd, status};
-use gpu_regs::{ih, mmio};
 use rig::*;
 
 /// States of the engine about VF0 (slot 1) and VF1 (slot 2); both have good images.
@@ -120,7 +121,7 @@ fn legality() {
             r.pass(1_000_000);
             let what = format!("command {c} of {slot} in {state:?}");
             assert!(!r.executing(), "{what}");
-            let status = r.cfg_get(vsec::STATUS) as u8;
+            let status = r.cfg_get(r.vsec().status) as u8;
             assert_eq!(r.violations(), u64::from(want != 0), "{what}");
             if want == 0 {
                 assert_eq!(status, 0, "{what}");
@@ -164,7 +165,7 @@ fn commands_and_functions_that_do_not_exist() {
 fn a_command_while_another_executes_is_a_violation_and_changes_nothing() {
     let mut r = rig();
     r.issue(cmd::INIT, 1, 0);
-    assert_eq!(r.cfg_get(vsec::STATUS), u32::from(status::INITING));
+    assert_eq!(r.cfg_get(r.vsec().status), u32::from(status::INITING));
     r.issue(cmd::RUN, 1, 0);
     assert_eq!(r.last_violation(), violation::BUSY);
     assert!(r.executing());
@@ -194,11 +195,11 @@ fn each_command_takes_its_time_and_shows_its_status() {
         r.issue(c, 1, 0);
         r.pass(us * 1000 - 1);
         assert!(r.executing(), "command {c}");
-        assert_eq!(r.cfg_get(vsec::STATUS), u32::from(st), "command {c}");
-        assert_eq!(r.get(0, mmio::RLC_GPU_IOV_CFG_REG2), u32::from(st));
+        assert_eq!(r.cfg_get(r.vsec().status), u32::from(st), "command {c}");
+        assert_eq!(r.get(0, r.regs().rlc.status), u32::from(st));
         r.pass(1);
         assert!(!r.executing(), "command {c}");
-        assert_eq!(r.cfg_get(vsec::STATUS), 0);
+        assert_eq!(r.cfg_get(r.vsec().status), 0);
     }
     assert_eq!(r.violations(), 0);
     assert_eq!(r.stat(referee::COMMANDS), 8);
@@ -217,9 +218,9 @@ fn the_end_of_a_command_interrupts_where_it_is_asked_for_and_present() {
         ih::Entry::new(ih::SRC_CMD_COMPLETE, ih::cmd_complete_data(7, 0x82, 0))
     );
     assert_eq!(r.host.irqs[0], 1);
-    r.set(0, mmio::IH_RB_RPTR, 16);
+    r.set(0, r.regs().ih.rptr, 16);
     // Not asked for.
-    r.cfg(vsec::CMD, vsec::command(cmd::RUN, 0x82, 0, false));
+    r.cfg(r.vsec().command, vsec::command(cmd::RUN, 0x82, 0, false));
     r.pass(100_000);
     assert_eq!(r.host.irqs[0], 1);
     // A refused command ends too.
@@ -268,32 +269,32 @@ fn areas_and_windows_that_are_wrong_are_found() {
         let mut r = rig();
         r.start(1);
         r.cmds(&[cmd::IDLE], 1);
-        r.cfg(vsec::CONTEXT, context);
+        r.cfg(TONGA.vsec.context, context);
         assert_eq!(r.cmd(cmd::SAVE, 1), status::ABORTED, "{context:#x}");
         assert_eq!(r.last_violation(), violation::BAD_CONTEXT_AREA);
     }
     // No window, outside, over another VF's, over the save area.
     let windows = [
         0,
-        vsec::window(128, 16),
-        vsec::window(112, 32),
-        vsec::window(32, 32),
+        TONGA.vsec.window(128, 16),
+        TONGA.vsec.window(112, 32),
+        TONGA.vsec.window(32, 32),
     ];
     for w in windows
         .into_iter()
-        .chain([vsec::window(16, 16), vsec::window(48, 16)])
+        .chain([TONGA.vsec.window(16, 16), TONGA.vsec.window(48, 16)])
     {
         let mut r = rig();
-        r.cfg(vsec::VF_FB, w);
+        r.cfg(TONGA.vsec.vf_fb, w);
         assert_eq!(r.cmd(cmd::INIT, 1), status::ABORTED, "{w:#x}");
         assert_eq!(r.last_violation(), violation::BAD_WINDOW);
     }
     // Moved under a function that is on the engine.
     let mut r = rig();
     r.start(1);
-    r.cfg(vsec::VF_FB, vsec::window(96, 16));
+    r.cfg(r.vsec().vf_fb, r.vsec().window(96, 16));
     assert_eq!(r.last_violation(), violation::MOVED_IN_USE);
-    r.cfg(vsec::CONTEXT, vsec::context(8 * MB, 1));
+    r.cfg(r.vsec().context, vsec::context(8 * MB, 1));
     assert_eq!(r.violations(), 2);
 }
 

@@ -4,7 +4,6 @@
 
 mod rig;
 
-use gpu_regs::mmio;
 use gpu_regs::referee::{func, violation};
 use gpu_regs::sdma::Packet;
 use gpu_regs::vsec::{self, cmd, status};
@@ -21,20 +20,20 @@ fn slot_of(r: &mut Rig, slot: usize) -> &mut [u8] {
 fn registers_live_in_the_image_while_away() {
     let mut r = rig();
     r.start(1);
-    r.set(1, mmio::SCRATCH_REG0, 0x1111);
+    r.set(1, r.regs().scratch0, 0x1111);
     r.stop(1);
     r.start(2);
-    assert_eq!(r.get(2, mmio::SCRATCH_REG0), 0, "a fresh context");
-    r.set(2, mmio::SCRATCH_REG0, 0x2222);
+    assert_eq!(r.get(2, r.regs().scratch0), 0, "a fresh context");
+    r.set(2, r.regs().scratch0, 0x2222);
     r.stop(2);
     r.resume(1);
-    assert_eq!(r.get(1, mmio::SCRATCH_REG0), 0x1111);
+    assert_eq!(r.get(1, r.regs().scratch0), 0x1111);
     r.stop(1);
     // A wrong slot is seen: VF1 with VF0's image is VF0.
     let image = slot_of(&mut r, 1).to_vec();
     slot_of(&mut r, 2).copy_from_slice(&image);
     r.resume(2);
-    assert_eq!(r.get(2, mmio::SCRATCH_REG0), 0x1111);
+    assert_eq!(r.get(2, r.regs().scratch0), 0x1111);
     assert_eq!(r.violations(), 0);
 }
 
@@ -56,7 +55,7 @@ fn a_damaged_or_missing_image_is_refused() {
 #[test]
 fn the_area_may_be_larger_and_elsewhere() {
     let mut r = rig();
-    r.cfg(vsec::CONTEXT, vsec::context(4 * MB, 2));
+    r.cfg(r.vsec().context, vsec::context(4 * MB, 2));
     r.start(2);
     r.stop(2);
     assert_eq!(
@@ -209,11 +208,11 @@ fn a_ring_write_pointer_set_while_away_counts_when_back() {
     );
     r.pass(1_000_000);
     assert_eq!(r.fb32(1, DATA), 0, "the engine of a waiting VF is frozen");
-    assert_eq!(r.cfg_get(vsec::VM_BUSY_STATUS), 1);
+    assert_eq!(r.cfg_get(r.vsec().busy), 1);
     r.resume(1);
     r.pass(10_000);
     assert_eq!(r.fb32(1, DATA), 2);
     assert_eq!(r.fb32(1, WRITE_BACK), 32);
-    assert_eq!(r.cfg_get(vsec::VM_BUSY_STATUS), 0);
+    assert_eq!(r.cfg_get(r.vsec().busy), 0);
     assert_eq!(r.fstat(1, func::WAITS), 1);
 }

@@ -5,7 +5,6 @@ mod rig;
 
 use gpu_model::Config;
 use gpu_regs::ih::SRC_SDMA_ILLEGAL;
-use gpu_regs::mmio;
 use gpu_regs::referee::func;
 use gpu_regs::sdma::{self, Compare, Packet, Poll};
 use gpu_regs::vsec::cmd;
@@ -53,7 +52,7 @@ fn each_packet_takes_its_time() {
     assert_eq!(r.host.armed, None);
     assert!(r.host.timers < 20, "{} timers", r.host.timers);
     assert_eq!(
-        r.get(1, mmio::SDMA0_STATUS),
+        r.get(1, r.regs().sdma.status),
         sdma::STATUS_IDLE | sdma::STATUS_RB_EMPTY
     );
 }
@@ -116,10 +115,10 @@ fn half_a_packet_waits_for_the_rest() {
     for (i, d) in [5u32, DATA as u32, 0, 9].iter().enumerate() {
         r.host.vram[at + 4 * i..][..4].copy_from_slice(&d.to_le_bytes());
     }
-    r.set(1, mmio::SDMA0_GFX_RB_WPTR, 8);
+    r.set(1, r.regs().sdma.rb_wptr, 8);
     r.pass(100_000);
     assert_eq!((r.fb32(1, DATA), r.fstat(1, func::BAD_PACKETS)), (0, 0));
-    r.set(1, mmio::SDMA0_GFX_RB_WPTR, 16);
+    r.set(1, r.regs().sdma.rb_wptr, 16);
     r.pass(1_000);
     assert_eq!(r.fb32(1, DATA), 9);
 }
@@ -132,12 +131,12 @@ fn indirect_buffers() {
         dst: DATA,
         data: &[7, 8][..],
     }
-    .emit(|d| ib.push(d));
+    .encode(sdma::Counts::Exact, |d| ib.push(d));
     Packet::<&[u32]>::Fence {
         addr: DATA + 8,
         value: 9,
     }
-    .emit(|d| ib.push(d));
+    .encode(sdma::Counts::Exact, |d| ib.push(d));
     let ib_at = 0x3_0000;
     for (i, d) in ib.iter().enumerate() {
         r.fb(1, ib_at + 4 * i as u64, 4)
@@ -166,7 +165,7 @@ fn indirect_buffers() {
     let got: Vec<u32> = (0..4).map(|i| r.fb32(1, DATA + 4 * i)).collect();
     assert_eq!(got, [7, 8, 9, 10]);
     // Not where they are switched off, and not nested.
-    r.set(1, mmio::SDMA0_GFX_IB_CNTL, 0);
+    r.set(1, r.regs().sdma.ib_cntl, 0);
     r.submit(
         1,
         &[Packet::Indirect {
@@ -193,7 +192,7 @@ fn unknown_packets_stop_the_ring_and_tell() {
         r.pass(1000);
         let at = (base(1) + RING) as usize + 16;
         r.host.vram[at..at + 4].copy_from_slice(&bad.to_le_bytes());
-        r.set(1, mmio::SDMA0_GFX_RB_WPTR, 64);
+        r.set(1, r.regs().sdma.rb_wptr, 64);
         r.pass(10_000);
         assert_eq!(r.entry(1, 0).src, SRC_SDMA_ILLEGAL);
         assert_eq!(r.fstat(1, func::BAD_PACKETS), 1, "once, not for ever");
@@ -201,7 +200,7 @@ fn unknown_packets_stop_the_ring_and_tell() {
         // It can be idled, saved and set up again.
         r.stop(1);
         r.resume(1);
-        r.set(1, mmio::SDMA0_GFX_RB_CNTL, 0);
+        r.set(1, r.regs().sdma.rb_cntl, 0);
         r.ring(1);
         r.submit(
             1,
@@ -218,7 +217,7 @@ fn unknown_packets_stop_the_ring_and_tell() {
 #[test]
 fn a_halted_or_disabled_ring_does_nothing() {
     let mut r = running();
-    r.set(1, mmio::SDMA0_F32_CNTL, sdma::F32_HALT);
+    r.set(1, r.regs().sdma.f32_cntl, sdma::F32_HALT);
     r.submit(
         1,
         &[Packet::Fence {
@@ -228,7 +227,7 @@ fn a_halted_or_disabled_ring_does_nothing() {
     );
     r.pass(10_000);
     assert_eq!(r.fb32(1, DATA), 0);
-    r.set(1, mmio::SDMA0_F32_CNTL, 0);
+    r.set(1, r.regs().sdma.f32_cntl, 0);
     r.pass(1_000);
     assert_eq!(r.fb32(1, DATA), 1);
 }
@@ -289,7 +288,7 @@ fn polls_wait_for_memory_and_can_be_idled() {
     // Registers, and the flush that Linux polls for.
     let p = Poll {
         memory: false,
-        ..Poll::memory(u64::from(mmio::SCRATCH_REG0) * 4, 3, 7)
+        ..Poll::memory(u64::from(r.regs().scratch0) * 4, 3, 7)
     };
     let hdp = Poll {
         hdp_flush: true,
@@ -309,7 +308,7 @@ fn polls_wait_for_memory_and_can_be_idled() {
     );
     r.pass(100_000);
     assert_eq!(r.fb32(1, DATA), 1);
-    r.set(1, mmio::SCRATCH_REG0, 0x13);
+    r.set(1, r.regs().scratch0, 0x13);
     r.pass(200_000);
     assert_eq!(r.fb32(1, DATA), 2);
 }
@@ -366,9 +365,9 @@ fn a_poll_that_says_so_holds_up_idle() {
 fn the_write_position_may_be_polled_from_memory() {
     let mut r = running();
     let at = 0x4_0000;
-    r.set(1, mmio::SDMA0_GFX_DOORBELL, 0);
-    r.set(1, mmio::SDMA0_GFX_RB_WPTR_POLL_ADDR_LO, at);
-    r.set(1, mmio::SDMA0_GFX_RB_WPTR_POLL_CNTL, sdma::WPTR_POLL_ENABLE);
+    r.set(1, r.regs().sdma.doorbell, 0);
+    r.set(1, r.regs().sdma.wptr_poll_addr_lo, at);
+    r.set(1, r.regs().sdma.wptr_poll_cntl, 1);
     r.submit(
         1,
         &[Packet::Fence {

@@ -3,10 +3,10 @@
 
 mod rig;
 
+use gpu_regs::ih;
 use gpu_regs::referee::{self, func, violation};
 use gpu_regs::sdma::Packet;
 use gpu_regs::vsec::{self, cmd, status};
-use gpu_regs::{ih, mmio};
 use rig::*;
 
 #[test]
@@ -18,7 +18,7 @@ fn never_completes() {
     r.issue(cmd::SAVE, 1, 0);
     r.pass(10_000_000_000);
     assert!(r.executing());
-    assert_eq!(r.cfg_get(vsec::STATUS), u32::from(status::SAVING));
+    assert_eq!(r.cfg_get(r.vsec().status), u32::from(status::SAVING));
     assert_eq!(r.host.armed, None, "nothing to wait for");
     r.gpu.flr(&mut r.host, 1);
     r.start(1);
@@ -74,9 +74,9 @@ fn hang_statuses() {
             r.fault(text);
             r.issue(c, 1, 2);
             r.pass(1_000_000);
-            assert_eq!(r.cfg_get(vsec::STATUS), u32::from(want), "command {c}");
+            assert_eq!(r.cfg_get(r.vsec().status), u32::from(want), "command {c}");
             assert!(!r.executing());
-            let n = (r.get(0, mmio::IH_RB_WPTR) / 16 + 15) % 16;
+            let n = (r.get(0, r.regs().ih.wptr) / 16 + 15) % 16;
             assert_eq!(r.entry(0, n as usize).data >> 16, u32::from(want));
             // The engine is stuck until the function is reset.
             assert_eq!(
@@ -147,22 +147,27 @@ fn never_idles() {
 fn pf_dead() {
     let mut r = rig();
     r.fault("pf-dead,count=4");
-    assert_eq!(r.cfg_get(vsec::CMD), u32::MAX);
-    assert_eq!(r.get(0, mmio::FUNC_IDENTIFIER), u32::MAX);
-    assert_eq!(r.gpu.cfg_read(&mut r.host, vsec::STATUS, 1), 0xFF);
-    r.cfg(vsec::CONTEXT, 0);
+    assert_eq!(r.cfg_get(r.vsec().command), u32::MAX);
+    assert_eq!(r.get(0, r.regs().func_identifier), u32::MAX);
+    let status = r.vsec().status;
+    assert_eq!(r.gpu.cfg_read(&mut r.host, status, 1), 0xFF);
+    r.cfg(r.vsec().context, 0);
     assert_eq!(
-        r.cfg_get(vsec::CONTEXT),
+        r.cfg_get(r.vsec().context),
         vsec::context(CONTEXT, 1),
         "the write was ignored"
     );
     r.fault("pf-dead,count=any");
     for _ in 0..100 {
-        assert_eq!(r.get(0, mmio::CONFIG_MEMSIZE), u32::MAX);
+        assert_eq!(r.get(0, r.regs().config_memsize), u32::MAX);
     }
-    assert_eq!(r.get(1, mmio::FUNC_IDENTIFIER), 0x8000_0001, "VFs answer");
+    assert_eq!(
+        r.get(1, r.regs().func_identifier),
+        0x8000_0001,
+        "VFs answer"
+    );
     r.gpu.clear_faults();
-    assert_eq!(r.get(0, mmio::CONFIG_MEMSIZE), 128);
+    assert_eq!(r.get(0, r.regs().config_memsize), 128);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 
 mod rig;
 
+use gpu_regs::chip::DOORBELL_IH;
 use gpu_regs::ih::{self, Entry};
 use gpu_regs::mailbox::{
     event, request, ACK_INT_EN, RCV_ACK, RCV_VALID, TRN_ACK, TRN_VALID, VALID_INT_EN,
 };
-use gpu_regs::mmio::*;
 use gpu_regs::referee::func;
 use gpu_regs::sdma::Packet;
 use rig::*;
@@ -15,8 +15,8 @@ use rig::*;
 fn pf_listens(r: &mut Rig) {
     r.ih(0);
     for vf in 0..4 {
-        r.set(0, MAILBOX_INDEX, vf);
-        r.set(0, MAILBOX_INT_CNTL, VALID_INT_EN | ACK_INT_EN);
+        r.set(0, r.regs().mailbox_index, vf);
+        r.set(0, r.regs().mailbox_int_cntl, VALID_INT_EN | ACK_INT_EN);
     }
 }
 
@@ -27,42 +27,54 @@ fn handshake() {
     pf_listens(&mut r);
     let vf = 3;
     let rmw = |r: &mut Rig, set: u32, clear: u32| {
-        let c = r.get(vf, MAILBOX_CONTROL);
-        r.set(vf, MAILBOX_CONTROL, c & !clear | set);
+        let c = r.get(vf, r.regs().mailbox_control);
+        r.set(vf, r.regs().mailbox_control, c & !clear | set);
     };
-    r.set(vf, MAILBOX_TRN_DW0, request::REQ_INIT_ACCESS);
+    r.set(vf, r.regs().mailbox_trn_dw0, request::REQ_INIT_ACCESS);
     rmw(&mut r, TRN_VALID, 0);
     assert_eq!(r.entry(0, 0), Entry::new(ih::SRC_MSG_FROM_VF, 2));
     assert_eq!(r.fstat(vf, func::MESSAGES), 1);
     // The PF looks at another VF first: nothing there.
-    r.set(0, MAILBOX_INDEX, 0);
-    assert_eq!(r.get(0, MAILBOX_CONTROL), 0);
-    r.set(0, MAILBOX_INDEX, 2);
-    assert_eq!(r.get(0, MAILBOX_CONTROL), RCV_VALID);
-    assert_eq!(r.get(0, MAILBOX_RCV_DW0), request::REQ_INIT_ACCESS);
-    r.set(0, MAILBOX_CONTROL, RCV_ACK);
-    assert_eq!(r.get(vf, MAILBOX_CONTROL), TRN_VALID | TRN_ACK);
+    r.set(0, r.regs().mailbox_index, 0);
+    assert_eq!(r.get(0, r.regs().mailbox_control), 0);
+    r.set(0, r.regs().mailbox_index, 2);
+    assert_eq!(r.get(0, r.regs().mailbox_control), RCV_VALID);
+    assert_eq!(r.get(0, r.regs().mailbox_rcv_dw0), request::REQ_INIT_ACCESS);
+    r.set(0, r.regs().mailbox_control, RCV_ACK);
+    assert_eq!(r.get(vf, r.regs().mailbox_control), TRN_VALID | TRN_ACK);
     rmw(&mut r, 0, TRN_VALID);
-    assert_eq!(r.get(vf, MAILBOX_CONTROL), 0);
-    r.set(0, MAILBOX_TRN_DW0, event::READY_TO_ACCESS_GPU);
-    r.set(0, MAILBOX_CONTROL, TRN_VALID);
-    assert_eq!(r.get(vf, MAILBOX_CONTROL), RCV_VALID);
-    assert_eq!(r.get(vf, MAILBOX_RCV_DW0), event::READY_TO_ACCESS_GPU);
-    rmw(&mut r, RCV_ACK, 0);
-    assert_eq!(r.get(vf, MAILBOX_CONTROL), 0);
-    assert_eq!(r.entry(0, 1), Entry::new(ih::SRC_ACK_FROM_VF, 2));
-    assert_eq!(r.get(0, MAILBOX_CONTROL), TRN_VALID | TRN_ACK);
-    r.set(0, MAILBOX_CONTROL, 0);
-    // CMPL without VALID: seen, not signalled.
-    r.set(0, MAILBOX_TRN_DW0, event::FLR_NOTIFICATION_CMPL);
+    assert_eq!(r.get(vf, r.regs().mailbox_control), 0);
+    r.set(0, r.regs().mailbox_trn_dw0, event::READY_TO_ACCESS_GPU);
+    r.set(0, r.regs().mailbox_control, TRN_VALID);
+    assert_eq!(r.get(vf, r.regs().mailbox_control), RCV_VALID);
     assert_eq!(
-        (r.get(vf, MAILBOX_RCV_DW0), r.get(vf, MAILBOX_CONTROL)),
+        r.get(vf, r.regs().mailbox_rcv_dw0),
+        event::READY_TO_ACCESS_GPU
+    );
+    rmw(&mut r, RCV_ACK, 0);
+    assert_eq!(r.get(vf, r.regs().mailbox_control), 0);
+    assert_eq!(r.entry(0, 1), Entry::new(ih::SRC_ACK_FROM_VF, 2));
+    assert_eq!(r.get(0, r.regs().mailbox_control), TRN_VALID | TRN_ACK);
+    r.set(0, r.regs().mailbox_control, 0);
+    // CMPL without VALID: seen, not signalled.
+    r.set(0, r.regs().mailbox_trn_dw0, event::FLR_NOTIFICATION_CMPL);
+    assert_eq!(
+        (
+            r.get(vf, r.regs().mailbox_rcv_dw0),
+            r.get(vf, r.regs().mailbox_control)
+        ),
         (3, 0)
     );
     // An index without a VF behind it.
-    r.set(0, MAILBOX_INDEX, 9);
-    r.set(0, MAILBOX_CONTROL, TRN_VALID);
-    assert_eq!((r.get(0, MAILBOX_CONTROL), r.get(0, MAILBOX_INDEX)), (0, 9));
+    r.set(0, r.regs().mailbox_index, 9);
+    r.set(0, r.regs().mailbox_control, TRN_VALID);
+    assert_eq!(
+        (
+            r.get(0, r.regs().mailbox_control),
+            r.get(0, r.regs().mailbox_index)
+        ),
+        (0, 9)
+    );
 }
 
 #[test]
@@ -70,21 +82,24 @@ fn a_vf_hears_the_pf_while_it_does_not_run() {
     let mut r = rig();
     r.start(1);
     r.ih(1);
-    r.set(1, MAILBOX_INT_CNTL, VALID_INT_EN | ACK_INT_EN);
+    r.set(1, r.regs().mailbox_int_cntl, VALID_INT_EN | ACK_INT_EN);
     r.stop(1);
     r.start(2);
-    r.set(0, MAILBOX_INDEX, 0);
-    r.set(0, MAILBOX_CONTROL, TRN_VALID);
+    r.set(0, r.regs().mailbox_index, 0);
+    r.set(0, r.regs().mailbox_control, TRN_VALID);
     assert_eq!(r.entry(1, 0), Entry::new(ih::SRC_MSG_FROM_PF, 0));
     assert_eq!((r.sys32(0x1_1000), r.host.irqs[1]), (16, 1));
     // Its read position goes by doorbell, which is open; nothing is lost over LOAD.
     r.gpu.doorbell(&mut r.host, 1, DOORBELL_IH, 16);
-    r.set(1, MAILBOX_CONTROL, TRN_VALID | RCV_ACK);
-    r.set(0, MAILBOX_CONTROL, RCV_ACK | TRN_VALID);
+    r.set(1, r.regs().mailbox_control, TRN_VALID | RCV_ACK);
+    r.set(0, r.regs().mailbox_control, RCV_ACK | TRN_VALID);
     assert_eq!(r.entry(1, 1), Entry::new(ih::SRC_ACK_FROM_PF, 0));
     r.stop(2);
     r.resume(1);
-    assert_eq!((r.get(1, IH_RB_RPTR), r.get(1, IH_RB_WPTR)), (16, 32));
+    assert_eq!(
+        (r.get(1, r.regs().ih.rptr), r.get(1, r.regs().ih.wptr)),
+        (16, 32)
+    );
     assert_eq!(r.host.irqs[1], 2);
 }
 
@@ -119,29 +134,33 @@ fn rearm_gives_one_interrupt_for_each_write_of_the_read_position() {
     let trap = Packet::Trap { context: 1 };
     r.submit(1, &[trap, trap, trap]);
     r.pass(10_000);
-    assert_eq!((r.host.irqs[1], r.get(1, IH_RB_WPTR)), (1, 48));
-    r.set(1, IH_RB_RPTR, 16);
+    assert_eq!((r.host.irqs[1], r.get(1, r.regs().ih.wptr)), (1, 48));
+    r.set(1, r.regs().ih.rptr, 16);
     assert_eq!(r.host.irqs[1], 2, "entries are waiting: nothing is lost");
-    r.set(1, IH_RB_RPTR, 48);
+    r.set(1, r.regs().ih.rptr, 48);
     assert_eq!(r.host.irqs[1], 2);
     r.submit(1, &[trap]);
     r.pass(10_000);
     assert_eq!(r.host.irqs[1], 3);
     // Without RPTR_REARM each entry interrupts.
-    r.set(1, IH_RB_CNTL, ih::rb_cntl(IH_BYTES) & !ih::RPTR_REARM);
+    r.set(1, r.regs().ih.cntl, ih::rb_cntl(IH_BYTES) & !ih::RPTR_REARM);
     r.submit(1, &[trap, trap]);
     r.pass(10_000);
     assert_eq!(r.host.irqs[1], 5);
     // Disabled: no entry, or no interrupt.
-    r.set(1, IH_RB_CNTL, ih::rb_cntl(IH_BYTES) & !ih::ENABLE_INTR);
+    r.set(
+        1,
+        r.regs().ih.cntl,
+        ih::rb_cntl(IH_BYTES) & !ih::ENABLE_INTR,
+    );
     r.submit(1, &[trap]);
     r.pass(10_000);
-    assert_eq!((r.host.irqs[1], r.get(1, IH_RB_WPTR)), (5, 7 * 16));
-    r.set(1, IH_RB_CNTL, 0);
+    assert_eq!((r.host.irqs[1], r.get(1, r.regs().ih.wptr)), (5, 7 * 16));
+    r.set(1, r.regs().ih.cntl, 0);
     r.submit(1, &[trap]);
     r.pass(10_000);
     assert_eq!(
-        r.get(1, IH_RB_WPTR) & ih::PTR_MASK,
+        r.get(1, r.regs().ih.wptr) & ih::PTR_MASK,
         0,
         "a ring of one dword"
     );
@@ -158,22 +177,22 @@ fn a_full_ring_overflows_as_the_hardware_does() {
         r.submit(1, &[Packet::Trap { context: n }]);
     }
     r.pass(20_000);
-    assert_eq!(r.get(1, IH_RB_WPTR), 240);
+    assert_eq!(r.get(1, r.regs().ih.wptr), 240);
     r.submit(
         1,
         &[Packet::Trap { context: 15 }, Packet::Trap { context: 16 }],
     );
     r.pass(20_000);
-    assert_eq!(r.get(1, IH_RB_WPTR), 16 | ih::WPTR_OVERFLOW);
+    assert_eq!(r.get(1, r.regs().ih.wptr), 16 | ih::WPTR_OVERFLOW);
     assert_eq!(r.sys32(0x1_1000), 16 | ih::WPTR_OVERFLOW);
     assert_eq!(r.entry(1, 0).data, 16, "the oldest was overwritten");
     assert_eq!(r.fstat(1, func::IH_OVERFLOWS), 1);
     // The driver goes on behind what was overwritten and clears the bit.
-    r.set(1, IH_RB_RPTR, 32);
-    let c = r.get(1, IH_RB_CNTL);
-    r.set(1, IH_RB_CNTL, c | ih::WPTR_OVERFLOW_CLEAR);
-    r.set(1, IH_RB_CNTL, c);
-    assert_eq!(r.get(1, IH_RB_WPTR), 16);
+    r.set(1, r.regs().ih.rptr, 32);
+    let c = r.get(1, r.regs().ih.cntl);
+    r.set(1, r.regs().ih.cntl, c | ih::WPTR_OVERFLOW_CLEAR);
+    r.set(1, r.regs().ih.cntl, c);
+    assert_eq!(r.get(1, r.regs().ih.wptr), 16);
 }
 
 #[test]

@@ -3,10 +3,12 @@
 
 mod rig;
 
+use gpu_regs::chip::{MM_DATA, MM_INDEX};
 use gpu_regs::referee::func;
 use gpu_regs::sdma::Packet;
+use gpu_regs::vm::{Space, Table};
 use gpu_regs::vsec::{self, cmd};
-use gpu_regs::{gart, mailbox, mmio};
+use gpu_regs::{gart, mailbox};
 use rig::*;
 
 const ALL_ONES: u32 = u32::MAX;
@@ -15,11 +17,11 @@ const ALL_ONES: u32 = u32::MAX;
 fn registers_of_a_vf_that_does_not_run_are_gated() {
     let mut r = rig();
     let gated = [
-        mmio::SCRATCH_REG0,
-        mmio::CONFIG_MEMSIZE,
-        mmio::SDMA0_GFX_RB_WPTR,
-        mmio::IH_RB_CNTL,
-        mmio::MM_DATA,
+        r.regs().scratch0,
+        r.regs().config_memsize,
+        r.regs().sdma.rb_wptr,
+        r.regs().ih.cntl,
+        MM_DATA,
         0x1234,
     ];
     r.start(2);
@@ -28,73 +30,71 @@ fn registers_of_a_vf_that_does_not_run_are_gated() {
         r.set(1, reg, 5);
         assert_eq!(r.fstat(1, func::GATED), 2 * (i as u64 + 1));
     }
-    assert_eq!(r.get(1, mmio::FUNC_IDENTIFIER), 0x8000_0001);
-    r.set(1, mmio::MAILBOX_TRN_DW0, 9);
-    assert_eq!(r.get(1, mmio::MAILBOX_TRN_DW0), 9);
+    assert_eq!(r.get(1, r.regs().func_identifier), 0x8000_0001);
+    r.set(1, r.regs().mailbox_trn_dw0, 9);
+    assert_eq!(r.get(1, r.regs().mailbox_trn_dw0), 9);
     assert_eq!(
-        r.get(2, mmio::SCRATCH_REG0),
+        r.get(2, r.regs().scratch0),
         0,
         "dropped, and not sent to another"
     );
-    assert_eq!(r.get(2, mmio::CONFIG_MEMSIZE), 16);
+    assert_eq!(r.get(2, r.regs().config_memsize), 16);
     // It stays gated until RUN has ended, and is gated as soon as IDLE begins.
     r.stop(2);
     r.cmds(&[cmd::INIT], 1);
-    assert_eq!(r.get(1, mmio::SCRATCH_REG0), ALL_ONES);
+    assert_eq!(r.get(1, r.regs().scratch0), ALL_ONES);
     r.issue(cmd::RUN, 1, 0);
-    assert_eq!(r.get(1, mmio::SCRATCH_REG0), ALL_ONES);
+    assert_eq!(r.get(1, r.regs().scratch0), ALL_ONES);
     r.pass(20_000);
-    assert_eq!(r.get(1, mmio::SCRATCH_REG0), 0);
+    assert_eq!(r.get(1, r.regs().scratch0), 0);
     r.issue(cmd::IDLE, 1, 0);
-    assert_eq!(r.get(1, mmio::SCRATCH_REG0), ALL_ONES);
+    assert_eq!(r.get(1, r.regs().scratch0), ALL_ONES);
 }
 
 #[test]
 fn the_pf_has_its_registers_but_not_the_engines() {
     let mut r = rig();
-    assert_eq!(r.get(0, mmio::FUNC_IDENTIFIER), 0x8000_0000);
-    assert_eq!(r.get(0, mmio::CONFIG_MEMSIZE), 128);
-    assert_eq!(r.get(0, mmio::SDMA0_GFX_RB_CNTL), ALL_ONES);
+    assert_eq!(r.get(0, r.regs().func_identifier), 0x8000_0000);
+    assert_eq!(r.get(0, r.regs().config_memsize), 128);
+    assert_eq!(r.get(0, r.regs().sdma.rb_cntl), ALL_ONES);
     r.start(0);
-    assert_eq!(r.get(0, mmio::SDMA0_GFX_RB_CNTL), 0);
+    assert_eq!(r.get(0, r.regs().sdma.rb_cntl), 0);
     // The mirrors of the capability.
-    assert_eq!(
-        r.get(0, mmio::MC_VM_FB_SIZE_OFFSET_VF0 + 1),
-        vsec::window(48, 16)
-    );
-    r.set(0, mmio::MC_VM_FB_SIZE_OFFSET_VF0 + 1, vsec::window(112, 16));
-    assert_eq!(r.cfg_get(vsec::VF_FB + 4), vsec::window(112, 16));
+    assert_eq!(r.get(0, r.regs().windows + 1), r.vsec().window(48, 16));
+    r.set(0, r.regs().windows + 1, r.vsec().window(112, 16));
+    assert_eq!(r.cfg_get(r.vsec().vf_fb + 4), r.vsec().window(112, 16));
     assert_eq!(r.host.windows[1], (112 * MB, 16 * MB));
-    assert_eq!(r.get(0, mmio::VM_INIT_STATUS), 0);
+    assert_eq!(r.get(0, r.regs().vm_init_status.unwrap()), 0);
     r.stop(0);
     r.start(3);
-    assert_eq!(r.get(0, mmio::VM_INIT_STATUS), 4);
-    r.set(0, mmio::VM_INIT_STATUS, 4);
-    assert_eq!(r.cfg_get(vsec::VM_INIT_STATUS), 0);
-    assert_eq!(r.get(0, mmio::RLC_GPU_IOV_ACTIVE_FCN_ID), (1 << 31) | 2);
-    assert_eq!(r.get(0, mmio::RLC_GPU_IOV_VF_ENABLE), 0xF);
+    assert_eq!(r.get(0, r.regs().vm_init_status.unwrap()), 4);
+    r.set(0, r.regs().vm_init_status.unwrap(), 4);
+    assert_eq!(r.cfg_get(r.vsec().vm_init_status.unwrap()), 0);
+    assert_eq!(r.get(0, r.regs().rlc.active_fcn), (1 << 31) | 2);
+    assert_eq!(r.get(0, r.regs().rlc.vf_enable), 0xF);
     assert_eq!(r.cfg_get(vsec::SRIOV_SHADOW), (4 << 16) | 1);
-    assert_eq!(r.cfg_get(vsec::TOTAL_FB_AVAILABLE), 128);
-    r.cfg(vsec::TOTAL_FB_AVAILABLE, (112 << 16) | 5);
-    assert_eq!(r.get(0, mmio::FB_TOTAL_FB_INFO), (112 << 16) | 128);
+    assert_eq!(r.cfg_get(r.vsec().total_fb), 128);
+    r.cfg(r.vsec().total_fb, (112 << 16) | 5);
+    assert_eq!(r.get(0, r.regs().fb_total.unwrap()), (112 << 16) | 128);
 }
 
 #[test]
 fn bytes_of_the_capability() {
     let mut r = rig();
+    let l = r.vsec();
     r.issue(cmd::INIT, 2, 0);
     let byte = |r: &mut Rig, off| r.gpu.cfg_read(&mut r.host, off, 1);
-    assert_eq!(byte(&mut r, vsec::CMD), 0x37);
-    assert_eq!(byte(&mut r, vsec::CMD + 1), 0x81);
-    assert_eq!(byte(&mut r, vsec::STATUS), 0x15);
+    assert_eq!(byte(&mut r, l.command), 0x37);
+    assert_eq!(byte(&mut r, l.command + 1), 0x81);
+    assert_eq!(byte(&mut r, l.status), 0x15);
     r.pass(1_000_000);
     // By single bytes, the function first.
-    r.gpu.cfg_write(&mut r.host, vsec::CMD + 1, 1, 0x81);
-    r.gpu.cfg_write(&mut r.host, vsec::CMD, 1, 0x14);
+    r.gpu.cfg_write(&mut r.host, l.command + 1, 1, 0x81);
+    r.gpu.cfg_write(&mut r.host, l.command, 1, 0x14);
     r.pass(1_000_000);
     assert_eq!(r.fstat(2, func::RUNS), 1);
-    r.gpu.cfg_write(&mut r.host, vsec::TOTAL_FB_CONSUMED, 2, 96);
-    assert_eq!(r.gpu.cfg_read(&mut r.host, vsec::TOTAL_FB_CONSUMED, 2), 96);
+    r.gpu.cfg_write(&mut r.host, l.total_fb + 2, 2, 96);
+    assert_eq!(r.gpu.cfg_read(&mut r.host, l.total_fb + 2, 2), 96);
 }
 
 #[test]
@@ -104,13 +104,13 @@ fn bar0_shows_the_partition_and_moves_with_it() {
         &r.host.windows[..2],
         &[(32 * MB, 16 * MB), (48 * MB, 16 * MB)]
     );
-    r.cfg(vsec::VF_FB, vsec::window(112, 32));
+    r.cfg(r.vsec().vf_fb, r.vsec().window(112, 32));
     assert_eq!(
         r.host.windows[0],
         (112 * MB, 16 * MB),
         "cut at the framebuffer's end"
     );
-    r.cfg(vsec::VF_FB, 0);
+    r.cfg(r.vsec().vf_fb, 0);
     assert_eq!(r.host.windows[0], (0, 0));
 }
 
@@ -161,21 +161,21 @@ fn the_engine_stays_inside_the_window() {
     assert!(r.fb(2, 0, 4096).iter().all(|&b| b == 0x77));
     assert_eq!(r.fb32(1, DATA + 64), 2, "it goes on after a fault");
     assert!(r.fstat(1, func::WINDOW_FAULTS) >= 5);
-    assert_eq!(r.get(1, mmio::VM_CONTEXT0_FAULT_STATUS) & 1, 1);
+    assert_eq!(r.regs().vm.last_fault(|reg| r.get(1, reg)).0 & 1, 1);
     // MM_INDEX is held to the window too.
-    r.set(1, mmio::MM_INDEX, (1 << 31) | DATA as u32);
-    assert_eq!(r.get(1, mmio::MM_DATA), ALL_ONES);
-    r.set(1, mmio::MM_DATA, 0x1234);
+    r.set(1, MM_INDEX, (1 << 31) | DATA as u32);
+    assert_eq!(r.get(1, MM_DATA), ALL_ONES);
+    r.set(1, MM_DATA, 0x1234);
     assert_eq!(r.fb32(1, DATA), 0x1234);
-    r.set(1, mmio::MM_INDEX, (1 << 31) | out as u32);
-    assert_eq!(r.get(1, mmio::MM_DATA), ALL_ONES);
-    r.set(1, mmio::MM_DATA, 0);
+    r.set(1, MM_INDEX, (1 << 31) | out as u32);
+    assert_eq!(r.get(1, MM_DATA), ALL_ONES);
+    r.set(1, MM_DATA, 0);
     assert_eq!(r.fb32(2, 0), 0x7777_7777);
     // As an index of registers.
-    r.set(1, mmio::MM_INDEX, mmio::FUNC_IDENTIFIER * 4);
-    assert_eq!(r.get(1, mmio::MM_DATA), 0x8000_0001);
-    r.set(1, mmio::MM_INDEX, 4);
-    assert_eq!(r.get(1, mmio::MM_DATA), 0);
+    r.set(1, MM_INDEX, r.regs().func_identifier * 4);
+    assert_eq!(r.get(1, MM_DATA), 0x8000_0001);
+    r.set(1, MM_INDEX, 4);
+    assert_eq!(r.get(1, MM_DATA), 0);
 }
 
 const GART: u64 = 0x100_0000_0000 >> 4;
@@ -187,22 +187,22 @@ fn map(r: &mut Rig, slot: usize, page: u64, pte: u64) {
 }
 
 fn gart_on(r: &mut Rig, slot: usize, pages: u32) {
-    r.set(
-        slot,
-        mmio::VM_CONTEXT0_PAGE_TABLE_START,
-        (GART >> 12) as u32,
-    );
-    r.set(
-        slot,
-        mmio::VM_CONTEXT0_PAGE_TABLE_END,
-        (GART >> 12) as u32 + pages - 1,
-    );
-    r.set(
-        slot,
-        mmio::VM_CONTEXT0_PAGE_TABLE_BASE,
-        (TABLE >> 12) as u32,
-    );
-    r.set(slot, mmio::VM_CONTEXT0_CNTL, mmio::VM_CONTEXT_ENABLE);
+    table_at(r, slot, TABLE, pages);
+}
+
+fn table_at(r: &mut Rig, slot: usize, base: u64, pages: u32) {
+    let first_page = GART >> 12;
+    let space = Space {
+        fb_base: 0,
+        fb_last: 16 * MB - 1,
+        table: Some(Table {
+            base,
+            first_page,
+            last_page: first_page + u64::from(pages) - 1,
+        }),
+    };
+    let vm = &r.regs().vm;
+    vm.write(&space, |reg, v| r.set(slot, reg, v));
 }
 
 #[test]
@@ -307,11 +307,7 @@ fn a_page_table_cannot_lead_out_of_the_window() {
     r.pass(5_000);
     assert_eq!(r.fb32(2, 0), 0);
     // Nor can the table lie outside.
-    r.set(
-        1,
-        mmio::VM_CONTEXT0_PAGE_TABLE_BASE,
-        ((16 * MB) >> 12) as u32,
-    );
+    table_at(&mut r, 1, 16 * MB, 1);
     r.fb(2, 0, 8)
         .copy_from_slice(&gart::system_page(0).to_le_bytes());
     r.submit(
@@ -332,8 +328,14 @@ fn the_framebuffer_may_start_elsewhere_in_the_gpus_addresses() {
     r.start(1);
     r.ring(1);
     let fb = 0x8000_0000u64;
-    r.set(1, mmio::MC_VM_FB_LOCATION, 0x0080 | (0x0080 << 16));
-    r.set(1, mmio::SDMA0_GFX_RB_BASE, ((fb + RING) >> 8) as u32);
+    let space = Space {
+        fb_base: fb,
+        fb_last: fb + 16 * MB - 1,
+        table: None,
+    };
+    let vm = &r.regs().vm;
+    vm.write(&space, |reg, v| r.set(1, reg, v));
+    r.set(1, r.regs().sdma.rb_base, ((fb + RING) >> 8) as u32);
     r.submit(
         1,
         &[
@@ -352,12 +354,12 @@ fn the_framebuffer_may_start_elsewhere_in_the_gpus_addresses() {
 fn disabled_vfs_are_not_there() {
     let mut r = rig();
     r.gpu.set_enabled(&mut r.host, 2);
-    assert_eq!(r.get(3, mmio::FUNC_IDENTIFIER), ALL_ONES);
-    r.set(3, mmio::MAILBOX_CONTROL, mailbox::TRN_VALID);
+    assert_eq!(r.get(3, r.regs().func_identifier), ALL_ONES);
+    r.set(3, r.regs().mailbox_control, mailbox::TRN_VALID);
     assert_eq!(r.fstat(3, func::MESSAGES), 0);
     r.start(2);
     r.gpu.set_enabled(&mut r.host, 0);
-    assert_eq!(r.get(2, mmio::FUNC_IDENTIFIER), ALL_ONES);
+    assert_eq!(r.get(2, r.regs().func_identifier), ALL_ONES);
     assert_eq!(
         r.stat(gpu_regs::referee::ON_ENGINE) as u32,
         ALL_ONES,

@@ -5,10 +5,12 @@
 mod rig;
 
 use gpu_model::Fault;
+use gpu_regs::chip::{CHIPS, DOORBELL_IH, DOORBELL_SDMA0};
 use gpu_regs::referee::{self, func};
 use gpu_regs::sdma::{Packet, Poll};
+use gpu_regs::vm::{Space, Table};
 use gpu_regs::vsec::cmd;
-use gpu_regs::{gart, mmio, sdma, vsec};
+use gpu_regs::{gart, sdma};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rig::*;
@@ -70,6 +72,10 @@ fn job() -> impl Strategy<Value = Job> {
     ]
 }
 
+fn chip() -> impl Strategy<Value = &'static str> {
+    (0..CHIPS.len()).prop_map(|n| CHIPS[n].name)
+}
+
 fn register() -> impl Strategy<Value = u32> {
     prop_oneof![
         3 => 0x14C0..0x14DCu32,
@@ -78,8 +84,12 @@ fn register() -> impl Strategy<Value = u32> {
         2 => 0x500..0x560u32,
         1 => 0..8u32,
         1 => 0xF980..0xF992u32,
+        3 => 0xE50..0xE63u32,
+        3 => 0x1120..0x1128u32,
+        3 => 0x12E0..0x1314u32,
+        2 => 0x1_A6C0..0x1_A840u32,
         1 => any::<u32>(),
-        2 => 0..0x1_0000u32,
+        2 => 0..0x2_0000u32,
     ]
 }
 
@@ -89,7 +99,7 @@ fn guest(slots: std::ops::Range<usize>) -> impl Strategy<Value = Act> {
     prop_oneof![
         2 => (s.clone(), register()).prop_map(|(s, r)| Act::Read(s, r)),
         3 => (s.clone(), register(), any::<u32>()).prop_map(|(s, r, v)| Act::Write(s, r, v)),
-        1 => (s.clone(), prop_oneof![Just(mmio::DOORBELL_SDMA0), Just(mmio::DOORBELL_IH), any::<u32>()], any::<u32>())
+        1 => (s.clone(), prop_oneof![Just(DOORBELL_SDMA0), Just(DOORBELL_IH), any::<u32>()], any::<u32>())
             .prop_map(|(s, i, v)| Act::Doorbell(s, i, v)),
         3 => s.clone().prop_map(Act::Ring),
         6 => (s.clone(), vec(job(), 1..6)).prop_map(|(s, j)| Act::Jobs(s, j)),
@@ -164,10 +174,17 @@ fn step(r: &mut Rig, slot: usize) {
 fn setup_ring(r: &mut Rig, slot: usize) {
     r.ih(slot);
     r.ring(slot);
-    r.set(slot, mmio::VM_CONTEXT0_PAGE_TABLE_START, 0x100_0000);
-    r.set(slot, mmio::VM_CONTEXT0_PAGE_TABLE_END, 0x100_000F);
-    r.set(slot, mmio::VM_CONTEXT0_PAGE_TABLE_BASE, 0x400);
-    r.set(slot, mmio::VM_CONTEXT0_CNTL, mmio::VM_CONTEXT_ENABLE);
+    let space = Space {
+        fb_base: 0,
+        fb_last: 16 * MB - 1,
+        table: Some(Table {
+            base: 0x40_0000,
+            first_page: 0x100_0000,
+            last_page: 0x100_000F,
+        }),
+    };
+    let vm = &r.regs().vm;
+    vm.write(&space, |reg, v| r.set(slot, reg, v));
     for page in 0..12u64 {
         let pte = gart::system_page(page * 0x1000 + 0x8_0000);
         r.fb(slot, 0x40_0000 + page * 8, 8)
@@ -195,8 +212,8 @@ fn act(r: &mut Rig, a: &Act) {
                 r.fb(s, RING + 4 * i as u64, 4)
                     .copy_from_slice(&v.to_le_bytes());
             }
-            r.set(s, mmio::SDMA0_GFX_RB_RPTR, 0);
-            r.set(s, mmio::SDMA0_GFX_RB_WPTR, d.len() as u32 * 4);
+            r.set(s, r.regs().sdma.rb_rptr, 0);
+            r.set(s, r.regs().sdma.rb_wptr, d.len() as u32 * 4);
         }
         Act::SpoilImage(s, at, x) => {
             r.host.vram[(CONTEXT as usize) + s * (256 << 10) + at] ^= x;
@@ -229,11 +246,11 @@ fn check_accounts(r: &mut Rig) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
 
     #[test]
-    fn nothing_makes_it_panic(acts in vec(anybody(), 1..300)) {
-        let mut r = rig();
+    fn nothing_makes_it_panic(chip in chip(), acts in vec(anybody(), 1..300)) {
+        let mut r = rig_of(chip);
         for a in &acts {
             act(&mut r, a);
             check_accounts(&mut r);
@@ -242,8 +259,8 @@ proptest! {
 
     /// VF0 to VF2 do what they like under a correct driver; VF3 and the PF keep every byte.
     #[test]
-    fn guests_stay_in_their_own(acts in vec(guest(1..4), 1..200), order in vec(1..4usize, 60)) {
-        let mut r = rig();
+    fn guests_stay_in_their_own(chip in chip(), acts in vec(guest(1..4), 1..200), order in vec(1..4usize, 60)) {
+        let mut r = rig_of(chip);
         r.host.vram[..16 << 20].fill(0xC3);
         r.fb(4, 0, 16 << 20).fill(0x3C);
         let mut order = order.iter().cycle();
@@ -261,7 +278,7 @@ proptest! {
                 }
                 // Whoever runs has work.
                 let who = r.stat(referee::ON_ENGINE) as u32 as usize;
-                if (1..4).contains(&who) && r.get(who, mmio::SDMA0_GFX_RB_CNTL) == 0 {
+                if (1..4).contains(&who) && r.get(who, r.regs().sdma.rb_cntl) == 0 {
                     setup_ring(&mut r, who);
                 }
             }
@@ -276,9 +293,9 @@ proptest! {
 
 #[test]
 fn extremes_of_sizes() {
-    for cntl in 0..=0x3Fu32 {
-        for reg in [mmio::SDMA0_GFX_RB_CNTL, mmio::IH_RB_CNTL] {
-            let mut r = rig();
+    for (cntl, chip) in (0..=0x3Fu32).flat_map(|c| CHIPS.map(|chip| (c, chip))) {
+        for reg in [chip.regs.sdma.rb_cntl, chip.regs.ih.cntl] {
+            let mut r = rig_of(chip.name);
             r.start(1);
             r.ih(1);
             r.ring(1);
@@ -287,15 +304,15 @@ fn extremes_of_sizes() {
                 1,
                 &[Packet::Trap { context: 1 }, Packet::Nop { extra: 0x3FFF }],
             );
-            r.set(1, mmio::SDMA0_GFX_RB_WPTR, u32::MAX);
+            r.set(1, r.regs().sdma.rb_wptr, u32::MAX);
             r.pass(10_000_000);
         }
     }
     let mut r = rig();
-    r.cfg(vsec::CONTEXT, u32::MAX);
-    r.cfg(vsec::CONTEXT, !0x80);
+    r.cfg(r.vsec().context, u32::MAX);
+    r.cfg(r.vsec().context, !0x80);
     for i in 0..20 {
-        r.cfg(vsec::VF_FB + 4 * i, u32::MAX);
+        r.cfg(r.vsec().vf_fb + 4 * i, u32::MAX);
     }
     r.issue(cmd::INIT, 1, 0);
     r.pass(1_000_000);

@@ -3,10 +3,10 @@
 
 mod rig;
 
+use gpu_regs::mailbox;
 use gpu_regs::referee::{self, func, violation};
 use gpu_regs::sdma::Packet;
-use gpu_regs::vsec::{self, cmd, status};
-use gpu_regs::{mailbox, mmio};
+use gpu_regs::vsec::{cmd, status};
 use rig::*;
 
 fn flr(r: &mut Rig, slot: usize) {
@@ -16,13 +16,13 @@ fn flr(r: &mut Rig, slot: usize) {
 #[test]
 fn an_flr_forgets_the_function_but_not_its_framebuffer() {
     let mut r = rig();
-    r.set(0, mmio::MAILBOX_INDEX, 0);
-    r.set(0, mmio::MAILBOX_INT_CNTL, 3);
+    r.set(0, r.regs().mailbox_index, 0);
+    r.set(0, r.regs().mailbox_int_cntl, 3);
     r.start(1);
     r.ih(1);
     r.ring(1);
-    r.set(1, mmio::MAILBOX_TRN_DW0, 5);
-    r.set(1, mmio::MAILBOX_CONTROL, mailbox::TRN_VALID);
+    r.set(1, r.regs().mailbox_trn_dw0, 5);
+    r.set(1, r.regs().mailbox_control, mailbox::TRN_VALID);
     r.submit(
         1,
         &[Packet::ConstFill {
@@ -41,16 +41,16 @@ fn an_flr_forgets_the_function_but_not_its_framebuffer() {
         }],
     );
     flr(&mut r, 1);
-    assert_eq!(r.cfg_get(vsec::RESET_NOTIFICATION), 1);
-    assert_eq!(r.get(0, mmio::RESET_NOTIFICATION), 1);
+    assert_eq!(r.cfg_get(r.vsec().reset_notification.unwrap()), 1);
+    assert_eq!(r.get(0, r.regs().reset_notification), 1);
     assert_eq!(
         (
-            r.get(0, mmio::MAILBOX_CONTROL),
-            r.get(0, mmio::MAILBOX_RCV_DW0)
+            r.get(0, r.regs().mailbox_control),
+            r.get(0, r.regs().mailbox_rcv_dw0)
         ),
         (0, 0)
     );
-    assert_eq!(r.get(0, mmio::MAILBOX_INT_CNTL), 3, "the PF's own");
+    assert_eq!(r.get(0, r.regs().mailbox_int_cntl), 3, "the PF's own");
     assert_eq!(r.fstat(1, func::FLRS), 1);
     assert_eq!(
         r.fb32(1, DATA),
@@ -60,12 +60,12 @@ fn an_flr_forgets_the_function_but_not_its_framebuffer() {
     assert_eq!(r.cmd(cmd::LOAD, 1), status::GFX_HANG, "its context is gone");
     assert_eq!(r.last_violation(), violation::BAD_IMAGE);
     r.start(1);
-    assert_eq!(r.get(1, mmio::SDMA0_GFX_RB_CNTL), 0);
+    assert_eq!(r.get(1, r.regs().sdma.rb_cntl), 0);
     r.ring(1);
     r.pass(10_000);
     assert_eq!(r.fb32(1, DATA), 0x5555_5555, "the doorbell was forgotten");
-    r.cfg(vsec::RESET_NOTIFICATION, 1);
-    assert_eq!(r.get(0, mmio::RESET_NOTIFICATION), 0);
+    r.cfg(r.vsec().reset_notification.unwrap(), 1);
+    assert_eq!(r.get(0, r.regs().reset_notification), 0);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn an_flr_frees_the_engine_from_its_function_alone() {
     flr(&mut r, 1);
     assert_eq!(r.stat(referee::ON_ENGINE) as u32, referee::NONE);
     assert_eq!(r.cmd(cmd::IDLE, 1), status::ABORTED);
-    assert_eq!(r.cfg_get(vsec::RESET_NOTIFICATION), 3);
+    assert_eq!(r.cfg_get(r.vsec().reset_notification.unwrap()), 3);
 }
 
 /// In the middle of each command the function's own FLR ends it, another's does not.
@@ -108,7 +108,7 @@ fn an_flr_ends_the_command_in_flight_about_its_function() {
             flr(&mut r, if own { 1 } else { 3 });
             assert_eq!(r.executing(), !own, "command {c}");
             if own {
-                assert_eq!(r.cfg_get(vsec::STATUS), 0);
+                assert_eq!(r.cfg_get(r.vsec().status), 0);
                 assert_eq!(r.stat(referee::ABORTED), 1);
                 assert_eq!(r.stat(referee::ON_ENGINE) as u32, referee::NONE);
                 r.resume(2);
@@ -144,17 +144,31 @@ fn an_flr_of_the_pf_resets_the_gpu() {
     r.issue(cmd::IDLE, 1, 0);
     flr(&mut r, 0);
     assert!(!r.executing());
-    assert_eq!(r.cfg_get(vsec::CONTEXT), 0);
-    assert_eq!(r.cfg_get(vsec::VF_FB), 0);
+    assert_eq!(r.cfg_get(r.vsec().context), 0);
+    assert_eq!(r.cfg_get(r.vsec().vf_fb), 0);
     assert_eq!(r.host.windows[0], (0, 0));
-    assert_eq!(r.get(0, mmio::IH_RB_CNTL), 0);
-    assert_eq!(r.get(1, mmio::FUNC_IDENTIFIER), u32::MAX, "VFs are off");
+    assert_eq!(r.get(0, r.regs().ih.cntl), 0);
+    assert_eq!(r.get(1, r.regs().func_identifier), u32::MAX, "VFs are off");
     assert_eq!(r.host.armed, None);
     assert_eq!(r.fstat(1, func::RUNS), 1, "the referee remembers");
     r.setup();
     r.start(1);
     // Alone, it leaves VFs be.
-    r.cfg(vsec::RESET_CONTROL, 1);
+    r.cfg(r.vsec().reset_control, 1);
     assert_eq!(r.stat(referee::ON_ENGINE) as u32, 1);
     assert_eq!(r.violations(), 0);
+}
+
+#[test]
+fn a_driver_is_not_blamed_for_a_reset_it_cannot_know_of() {
+    let mut r = rig();
+    r.start(1);
+    flr(&mut r, 1);
+    let before = r.stat(referee::VIOLATIONS);
+    assert_eq!(r.cmd(cmd::IDLE, 1), status::ABORTED);
+    assert_eq!(r.stat(referee::VIOLATIONS), before);
+    // Once it has read and cleared the notification, it knows.
+    r.set(0, r.regs().reset_notification, 1);
+    assert_eq!(r.cmd(cmd::IDLE, 1), status::ABORTED);
+    assert_eq!(r.stat(referee::VIOLATIONS), before + 1);
 }

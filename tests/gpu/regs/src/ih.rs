@@ -19,9 +19,6 @@ pub const PTR_MASK: u32 = 0x3_FFFC;
 /// WPTR: entries were overwritten.
 pub const WPTR_OVERFLOW: u32 = 1;
 
-/// Bytes of an entry of [`Format::Vi`].
-pub const ENTRY_BYTES: u32 = 16;
-
 /// Registers of the interrupt ring, as dword indices.
 #[derive(Debug)]
 pub struct IhRegs {
@@ -162,26 +159,6 @@ impl Entry {
             data,
             ring: 0,
             vmid: 0,
-        }
-    }
-
-    /// The four dwords as they lie in the ring.
-    pub const fn encode(self) -> [u32; 4] {
-        [
-            self.src as u32,
-            self.data & 0x0FFF_FFFF,
-            self.ring as u32 | ((self.vmid as u32) << 8),
-            0,
-        ]
-    }
-
-    /// Reads an entry.
-    pub const fn decode(dw: [u32; 4]) -> Self {
-        Self {
-            src: dw[0] as u8,
-            data: dw[1] & 0x0FFF_FFFF,
-            ring: dw[2] as u8,
-            vmid: (dw[2] >> 8) as u8,
         }
     }
 }

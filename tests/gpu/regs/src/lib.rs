@@ -14,7 +14,6 @@ pub mod chip;
 pub mod gart;
 pub mod ih;
 pub mod mailbox;
-pub mod mmio;
 pub mod pci;
 pub mod referee;
 pub mod sdma;

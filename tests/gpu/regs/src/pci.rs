@@ -3,11 +3,6 @@
 
 /// Vendor id of the GPU.
 pub const VENDOR: u16 = 0x1002;
-/// Device id of the physical function.
-pub const PF_DEVICE: u16 = 0x6929;
-/// Device id of the virtual functions.
-pub const VF_DEVICE: u16 = 0x692F;
-
 /// Most virtual functions a GPU can have.
 pub const MAX_VFS: usize = 16;
 
@@ -20,13 +15,9 @@ pub const BAR_MMIO: u32 = 5;
 
 /// Bytes of the doorbell BAR.
 pub const DOORBELL_BYTES: u64 = 2 << 20;
-/// Bytes of the register BAR.
-pub const MMIO_BYTES: u64 = 256 << 10;
 /// Bytes of the PF's framebuffer aperture without a large BAR, and the default of a VF's.
 pub const FB_APERTURE_BYTES: u64 = 256 << 20;
 
-/// Configuration offset of the PCI Express capability.
-pub const CAP_PCIE: u8 = 0x58;
 /// Configuration offset of the MSI capability.
 pub const CAP_MSI: u8 = 0xA0;
 /// Configuration offset of another vendor-specific capability, of id 1, as AMD's cards have it.

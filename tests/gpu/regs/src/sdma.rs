@@ -16,8 +16,6 @@ pub const RPTR_WRITEBACK_ENABLE: u32 = 1 << 12;
 pub const F32_HALT: u32 = 1;
 /// IB_CNTL: indirect buffers are allowed.
 pub const IB_ENABLE: u32 = 1;
-/// RB_WPTR_POLL_CNTL: the write position is read from memory.
-pub const WPTR_POLL_ENABLE: u32 = 1;
 /// STATUS: the engine is idle.
 pub const STATUS_IDLE: u32 = 1 << 0;
 /// STATUS: the ring is empty.
@@ -329,11 +327,6 @@ const fn join(lo: u32, hi: u32) -> u64 {
 }
 
 impl Packet<&[u32]> {
-    /// [`Packet::encode`] for SDMA v3.0.
-    pub fn emit(&self, push: impl FnMut(u32)) {
-        self.encode(Counts::Exact, push);
-    }
-
     /// Hands each dword of the packet to `push`, in order.
     pub fn encode(&self, counts: Counts, mut push: impl FnMut(u32)) {
         let mut all = |dws: &[u32]| dws.iter().for_each(|&d| push(d));

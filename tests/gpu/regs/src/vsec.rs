@@ -1,41 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The GPU-IOV vendor-specific capability, Tonga layout, and its commands
-//! (gpu-iov-hardware.md, sections 2.1 to 2.4 and 5).
+//! The GPU-IOV vendor-specific capability and its commands
+//! (gpu-iov-hardware.md, sections 2.1 to 2.6, 2.8 and 5).
 //!
 //! Offsets are bytes from the start of the capability.
 
 /// Id in the vendor-specific header.
 pub const ID: u16 = 0x0002;
-/// Revision of the Tonga layout in the emulated device.
-pub const REVISION: u8 = 1;
-/// Length of the capability in bytes: up to and including the last VF's window.
-pub const LENGTH: u16 = 0x6C;
-
-/// Vendor-specific header: id \[15:0\], revision \[19:16\], length \[31:20\].
-pub const HEADER: u16 = 0x04;
 /// Read-only mirror of SR-IOV: VF enable b0, number of VFs \[31:16\].
 pub const SRIOV_SHADOW: u16 = 0x08;
-/// Command, function and next function, written as one dword ([`command`]).
-pub const CMD: u16 = 0x0C;
-/// Status of the command, one byte.
-pub const STATUS: u16 = 0x10;
-/// b0 resets the PF alone.
-pub const RESET_CONTROL: u16 = 0x14;
-/// One bit per VF that had an FLR, write 1 to clear.
-pub const RESET_NOTIFICATION: u16 = 0x18;
-/// One bit per VF that was initialised, write 1 to clear.
-pub const VM_INIT_STATUS: u16 = 0x1C;
-/// Where contexts are saved ([`context`]).
-pub const CONTEXT: u16 = 0x20;
-/// Framebuffer size in MB, 16 bit, read-only.
-pub const TOTAL_FB_AVAILABLE: u16 = 0x24;
-/// Framebuffer in use in MB, 16 bit.
-pub const TOTAL_FB_CONSUMED: u16 = 0x26;
-/// One bit per VF that has work.
-pub const VM_BUSY_STATUS: u16 = 0x28;
-/// First of the sixteen window registers ([`window`]), one dword per VF.
-pub const VF_FB: u16 = 0x2C;
-
 /// CMD: execute.  Reads 1 until the command has ended.
 pub const EXECUTE: u32 = 0x10;
 /// CMD: interrupt the PF when the command has ended.
@@ -221,20 +193,4 @@ pub const fn slot(fcn: u8) -> usize {
     } else {
         (fcn & 0x7F) as usize + 1
     }
-}
-
-/// Value of a VF's window register for `size_mb` at `offset_mb`, both multiples of 16 MB.
-pub const fn window(offset_mb: u32, size_mb: u32) -> u32 {
-    ((size_mb >> 4).wrapping_sub(1) & 0xFFFF) | ((offset_mb >> 4) << 16)
-}
-
-/// `(offset, size)` in bytes of a window register; `None` for 0, which means not set.
-pub const fn window_bytes(value: u32) -> Option<(u64, u64)> {
-    if value == 0 {
-        return None;
-    }
-    Some((
-        ((value >> 16) as u64) << 24,
-        ((value & 0xFFFF) as u64 + 1) << 24,
-    ))
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Packets and fields survive encoding and decoding, and equal what Linux's driver emits.
 
-use gpu_regs::ih::Entry;
+use gpu_regs::chip::{Chip, CHIPS, TONGA, VEGA10};
+use gpu_regs::ih::{Entry, Format};
 use gpu_regs::sdma::{Compare, Counts, Packet, Poll};
 use gpu_regs::vsec;
 
 fn words(p: Packet<&[u32]>) -> Vec<u32> {
     let mut v = Vec::new();
-    p.emit(|d| v.push(d));
+    p.encode(Counts::Exact, |d| v.push(d));
     v
 }
 
@@ -118,12 +119,12 @@ fn packets_equal_the_linux_drivers() {
 #[test]
 fn windows_as_the_worked_example() {
     // 8192 MB, 16 VFs: VF0 at 272 MB, 480 MB each
-    assert_eq!(vsec::window(272, 480), 0x0011_001D);
+    assert_eq!(TONGA.vsec.window(272, 480), 0x0011_001D);
     assert_eq!(
-        vsec::window_bytes(0x002F_001D),
+        TONGA.vsec.window_bytes(0x002F_001D),
         Some((752 << 20, 480 << 20))
     );
-    assert_eq!(vsec::window_bytes(0), None);
+    assert_eq!(TONGA.vsec.window_bytes(0), None);
 }
 
 #[test]
@@ -148,10 +149,94 @@ fn interrupt_entries() {
         ring: 1,
         vmid: 2,
     };
-    assert_eq!(Entry::decode(e.encode()), e);
+    assert_eq!(Format::Vi.decode(&Format::Vi.encode(e)), Some(e));
     assert_eq!(gpu_regs::ih::rb_bytes(gpu_regs::ih::rb_cntl(4096)), 4096);
     assert_eq!(
         gpu_regs::sdma::rb_bytes(gpu_regs::sdma::rb_cntl(65536)),
         65536
     );
+}
+
+#[test]
+fn entries_of_soc15_name_their_client() {
+    let dw = Format::Soc15.encode(Entry::new(137, 5));
+    assert_eq!((dw[0], dw[4]), (3 | (137 << 8), 5));
+    assert_eq!(Format::Soc15.decode(&dw), Some(Entry::new(137, 5)));
+    // The same source of another client is something else.
+    let mut other = dw;
+    other[0] = 7 | (137 << 8);
+    assert_eq!(Format::Soc15.decode(&other), None);
+    assert_eq!(Format::Soc15.decode(&dw[..7]), None);
+}
+
+#[test]
+fn counts_less_one() {
+    let mut v = Vec::new();
+    let p = Packet::ConstFill {
+        dst: 0x1000,
+        value: 0,
+        bytes: 4096,
+    };
+    p.encode(Counts::LessOne, |d| v.push(d));
+    assert_eq!(v[4], 4095);
+    assert_eq!(
+        Packet::decode(Counts::LessOne, &v),
+        Some(Packet::ConstFill {
+            dst: 0x1000,
+            value: 0,
+            bytes: 4096
+        })
+    );
+}
+
+#[test]
+fn chips_by_name_and_device() {
+    for c in CHIPS {
+        assert!(std::ptr::eq(Chip::by_name(c.name).unwrap(), c));
+        for id in [c.pf_device, c.vf_device] {
+            assert!(std::ptr::eq(Chip::by_device(id).unwrap(), c));
+        }
+        let window = c.vsec.window(272, 480);
+        assert_eq!(
+            c.vsec.window_bytes(window),
+            Some((272 << 20, 480 << 20)),
+            "{}",
+            c.name
+        );
+    }
+    assert_eq!(VEGA10.vsec.window(272, 480), 0x0011_001E);
+    assert!(Chip::by_device(0).is_none());
+}
+
+#[test]
+fn translation_registers_say_what_was_written() {
+    use gpu_regs::vm::{Fault, Space, Table};
+    for c in CHIPS {
+        let mut regs = std::collections::HashMap::new();
+        let space = Space {
+            fb_base: 0x8000_0000,
+            fb_last: 0x9FFF_FFFF,
+            table: Some(Table {
+                base: 0x8024_0000,
+                first_page: 0xA_0000,
+                last_page: 0xA_00FF,
+            }),
+        };
+        c.regs.vm.write(&space, |r, v| {
+            regs.insert(r, v);
+        });
+        let get = |r: u32| regs.get(&r).copied().unwrap_or(0);
+        assert_eq!(c.regs.vm.read(get), space, "{}", c.name);
+        let fault = Fault {
+            addr: 0x1234_5678,
+            write: true,
+            denied: false,
+        };
+        let mut regs = std::collections::HashMap::new();
+        c.regs.vm.fault(fault, |r, v| {
+            regs.insert(r, v);
+        });
+        let (status, page) = c.regs.vm.last_fault(|r| regs[&r]);
+        assert!(status != 0 && page == 0x1_2345, "{}", c.name);
+    }
 }

@@ -3,9 +3,10 @@
 #![allow(dead_code)]
 
 use gpu_model::{Config, Gpu, Host};
+use gpu_regs::chip::{Registers, CHIPS, DOORBELL_ENABLE, DOORBELL_IH, DOORBELL_SDMA0};
 use gpu_regs::sdma::{self, Packet};
-use gpu_regs::vsec::{self, cmd};
-use gpu_regs::{ih, mmio, referee};
+use gpu_regs::vsec::{self, cmd, Layout};
+use gpu_regs::{ih, referee};
 
 pub(crate) const MB: u64 = 1 << 20;
 /// Where the context save area of the rig lies.
@@ -92,6 +93,21 @@ pub(crate) fn rig() -> Rig {
     })
 }
 
+/// The same of the chip called `name`.
+pub(crate) fn rig_of(name: &str) -> Rig {
+    let chip = CHIPS.iter().position(|c| c.name == name).expect(name);
+    rig_with(Config {
+        chip: chip as u32,
+        tick_ns: 1,
+        ..Config::default()
+    })
+}
+
+/// The same of every chip.
+pub(crate) fn rigs() -> impl Iterator<Item = Rig> {
+    CHIPS.iter().map(|c| rig_of(c.name))
+}
+
 /// The same with other properties.
 pub(crate) fn rig_with(cfg: Config) -> Rig {
     let cfg = Config {
@@ -130,11 +146,20 @@ impl Rig {
     /// What a driver programs before the first command.
     pub(crate) fn setup(&mut self) {
         self.gpu.set_enabled(&mut self.host, 4);
-        self.cfg(vsec::CONTEXT, vsec::context(CONTEXT, 1));
+        self.cfg(self.vsec().context, vsec::context(CONTEXT, 1));
         for n in 0..4 {
             let at = (base(n + 1) / MB) as u32;
-            self.cfg(vsec::VF_FB + 4 * n as u16, vsec::window(at, 16));
+            self.cfg(self.vsec().vf_fb + 4 * n as u16, self.vsec().window(at, 16));
         }
+    }
+
+    /// Registers of the chip.
+    pub(crate) fn regs(&self) -> &'static Registers {
+        &self.gpu.chip().regs
+    }
+    /// Capability of the chip.
+    pub(crate) fn vsec(&self) -> &'static Layout {
+        &self.gpu.chip().vsec
     }
 
     pub(crate) fn cfg(&mut self, off: u16, v: u32) {
@@ -173,11 +198,14 @@ impl Rig {
     /// Writes a command and returns at once.
     pub(crate) fn issue(&mut self, cmd: u8, slot: usize, next: usize) {
         let fcn = |s: usize| if s == 0 { 0 } else { vsec::fcn_vf(s as u8 - 1) };
-        self.cfg(vsec::CMD, vsec::command(cmd, fcn(slot), fcn(next), true));
+        self.cfg(
+            self.vsec().command,
+            vsec::command(cmd, fcn(slot), fcn(next), true),
+        );
     }
 
     pub(crate) fn executing(&mut self) -> bool {
-        self.cfg_get(vsec::CMD) & vsec::EXECUTE != 0
+        self.cfg_get(self.vsec().command) & vsec::EXECUTE != 0
     }
 
     /// Writes a command, waits up to 10 ms for its end, returns its status.
@@ -185,7 +213,7 @@ impl Rig {
         self.issue(cmd, slot, 0);
         for _ in 0..1000 {
             if !self.executing() {
-                return self.cfg_get(vsec::STATUS) as u8;
+                return self.cfg_get(self.vsec().status) as u8;
             }
             self.pass(10_000);
         }
@@ -212,17 +240,15 @@ impl Rig {
     /// Sets up the running function's ring.
     pub(crate) fn ring(&mut self, slot: usize) {
         self.wptr[slot] = 0;
+        let r = &self.regs().sdma;
+        r.set_doorbell(DOORBELL_SDMA0, |reg, v| self.set(slot, reg, v));
         for (reg, v) in [
-            (mmio::SDMA0_GFX_RB_BASE, (RING >> 8) as u32),
-            (mmio::SDMA0_GFX_RB_RPTR, 0),
-            (mmio::SDMA0_GFX_RB_WPTR, 0),
-            (mmio::SDMA0_GFX_RB_RPTR_ADDR_LO, WRITE_BACK as u32),
-            (
-                mmio::SDMA0_GFX_DOORBELL,
-                mmio::DOORBELL_ENABLE | mmio::DOORBELL_SDMA0,
-            ),
-            (mmio::SDMA0_GFX_RB_CNTL, sdma::rb_cntl(RING_BYTES)),
-            (mmio::SDMA0_GFX_IB_CNTL, sdma::IB_ENABLE),
+            (r.rb_base, (RING >> 8) as u32),
+            (r.rb_rptr, 0),
+            (r.rb_wptr, 0),
+            (r.rptr_addr_lo, WRITE_BACK as u32),
+            (r.rb_cntl, sdma::rb_cntl(RING_BYTES)),
+            (r.ib_cntl, sdma::IB_ENABLE),
         ] {
             self.set(slot, reg, v);
         }
@@ -231,14 +257,12 @@ impl Rig {
     /// Sets up the interrupt ring of a function in system memory.
     pub(crate) fn ih(&mut self, slot: usize) {
         let at = slot as u32 * 0x1_0000;
+        let r = &self.regs().ih;
         for (reg, v) in [
-            (mmio::IH_RB_BASE, at >> 8),
-            (mmio::IH_RB_WPTR_ADDR_LO, at + 0x1000),
-            (
-                mmio::IH_DOORBELL_RPTR,
-                mmio::DOORBELL_ENABLE | mmio::DOORBELL_IH,
-            ),
-            (mmio::IH_RB_CNTL, ih::rb_cntl(IH_BYTES)),
+            (r.base, at >> 8),
+            (r.wptr_addr_lo, at + 0x1000),
+            (r.doorbell, DOORBELL_ENABLE | DOORBELL_IH),
+            (r.cntl, ih::rb_cntl(IH_BYTES) | r.cntl_bus),
         ] {
             self.set(slot, reg, v);
         }
@@ -246,9 +270,10 @@ impl Rig {
 
     /// Entry `n` of a function's interrupt ring.
     pub(crate) fn entry(&self, slot: usize, n: usize) -> ih::Entry {
-        let at = slot * 0x1_0000 + n * 16;
-        let dw = |i: usize| self.sys32((at + i * 4) as u64);
-        ih::Entry::decode([dw(0), dw(1), dw(2), dw(3)])
+        let format = self.gpu.chip().ih;
+        let at = slot * 0x1_0000 + n * format.bytes() as usize;
+        let dw: [u32; 8] = std::array::from_fn(|i| self.sys32((at + i * 4) as u64));
+        format.decode(&dw).unwrap()
     }
 
     pub(crate) fn sys32(&self, at: u64) -> u32 {
@@ -258,7 +283,7 @@ impl Rig {
     /// Puts packets into the ring of `slot` and rings the doorbell.
     pub(crate) fn submit(&mut self, slot: usize, packets: &[Packet<&[u32]>]) {
         for p in packets {
-            p.emit(|d| {
+            p.encode(self.gpu.chip().sdma, |d| {
                 let at = RING + u64::from(self.wptr[slot] % RING_BYTES);
                 let at = (base(slot) + at) as usize;
                 self.host.vram[at..at + 4].copy_from_slice(&d.to_le_bytes());
@@ -266,8 +291,7 @@ impl Rig {
             });
         }
         let w = self.wptr[slot];
-        self.gpu
-            .doorbell(&mut self.host, slot, mmio::DOORBELL_SDMA0, w);
+        self.gpu.doorbell(&mut self.host, slot, DOORBELL_SDMA0, w);
     }
 
     /// Bytes of a function's framebuffer.
