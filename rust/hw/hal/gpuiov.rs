@@ -14,7 +14,10 @@ use crate::{
             Partition,
             CONTEXT_SIZE, //
         },
-        types::VfId,
+        types::{
+            VfId,
+            MAX_VFS, //
+        },
     },
     hw::vsec::Vsec,
 };
@@ -129,6 +132,7 @@ impl Block {
 
     /// Which VFs have work, a bit each.
     pub(super) fn busy(self, vsec: &Vsec) -> u32 {
-        vsec.read32(self.0 + block::VM_BUSY_STATUS)
+        // The PF has a bit too, the last.
+        vsec.read32(self.0 + block::VM_BUSY_STATUS) & ((1 << MAX_VFS) - 1)
     }
 }
