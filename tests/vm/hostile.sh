@@ -20,7 +20,7 @@ t "the guest still loads afterwards" vf-client --pci "$(vf 0)" handshake
 t "dropped messages are counted" test "$(stat vf1 messages_dropped)" -ge 8
 
 silent() {
-	vf-client --pci "$(vf 1)" raw-msg 1 --wait-ms 3000
+	vf-client --pci "$(vf 1)" raw-msg 1 --wait-ms 3000 --hold-ms 2500
 	wait_for 5 is_state vf2 available
 }
 t "full access that is never given back ends" silent

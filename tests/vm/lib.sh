@@ -85,7 +85,10 @@ wait_for() {
 	done
 }
 is_state() { [ "$(state "$1")" = "$2" ]; }
-load() { insmod "$GIM" "$@"; }
+# What every load of the module is given.
+GIM_LOAD=${GIM_LOAD:-}
+# shellcheck disable=SC2086
+load() { insmod "$GIM" $GIM_LOAD "$@"; }
 # bind N: give VF N to vfio-pci.
 bind() {
 	# Built in on the debug kernel.

@@ -53,6 +53,9 @@ enum Command {
     RawMsg {
         /// First dword of the message
         message: u32,
+        /// How long to keep the VF afterwards, in milliseconds
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+        hold_ms: u64,
         /// How long to wait for the acknowledgement and for an answer, in milliseconds
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
         wait_ms: u64,
@@ -272,7 +275,13 @@ fn scrub_check(cli: &Cli, voice: &Voice) -> Result<()> {
     }
 }
 
-fn raw_message(cli: &Cli, message: u32, wait: Duration, voice: &Voice) -> Result<()> {
+fn raw_message(
+    cli: &Cli,
+    message: u32,
+    wait: Duration,
+    hold: Duration,
+    voice: &Voice,
+) -> Result<()> {
     let mut t = open(cli)?;
     let before = mailbox::pending(&mut t);
     if before.is_some() {
@@ -309,7 +318,9 @@ fn raw_message(cli: &Cli, message: u32, wait: Duration, voice: &Voice) -> Result
         Some(other) => format!("answered by {other}"),
         None => format!("no answer within {:.0} ms", millis(wait)),
     };
-    voice.say(&value, &format!("message {message}: {ack}, {text}"))
+    voice.say(&value, &format!("message {message}: {ack}, {text}"))?;
+    t.sleep(hold);
+    Ok(())
 }
 
 /// Hangs the engine and waits until the VF works again, or not.
@@ -349,8 +360,13 @@ fn main() -> ExitCode {
         Command::Handshake => handshake(&cli, &voice),
         Command::Run(args) => run(&cli, args, &voice),
         Command::ScrubCheck => scrub_check(&cli, &voice),
-        Command::RawMsg { message, wait_ms } => {
-            raw_message(&cli, *message, Duration::from_millis(*wait_ms), &voice)
+        Command::RawMsg {
+            message,
+            hold_ms,
+            wait_ms,
+        } => {
+            let (wait, hold) = (Duration::from_millis(*wait_ms), Duration::from_millis(*hold_ms));
+            raw_message(&cli, *message, wait, hold, &voice)
         }
         Command::Hang => hang(&cli, &voice),
     };
