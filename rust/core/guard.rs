@@ -22,7 +22,7 @@ pub enum Limit {
     Requests,
     /// Full accesses that exceeded their bound: the next ones wait.
     Timeouts,
-    /// Resets, except those that the host ordered: the next full access waits.
+    /// Resets, except those that the host or the VMM ordered: the next full access waits.
     Resets,
     /// Hangs: the VF is quarantined.
     Hangs,

@@ -53,7 +53,8 @@ impl Engine {
         // After its guest's own reset the seat is empty, unless that may have come before LOAD.
         let own = reason != ResetReason::GuestFlr || (engaged && self.doubt.is_about(vf));
         out.push(Action::Note(Note::Reset { vf, reason }));
-        if reason != ResetReason::HostRequest {
+        // A VMM resets the function several times whenever a VM starts: that is no offence.
+        if !matches!(reason, ResetReason::HostRequest | ResetReason::GuestFlr) {
             self.spend(vf, Limit::Resets, 1);
         }
         self.keep_request(vf, reason);
