@@ -15,7 +15,6 @@ pub(crate) use self::irq::IrqHandler;
 use kernel::{
     impl_has_hr_timer,
     impl_has_work,
-    interrupt::LocalInterruptDisabled,
     new_condvar,
     new_spinlock_irq,
     new_work,
@@ -343,12 +342,12 @@ fn fcn_number(fcn: Fcn) -> u32 {
 impl HrTimerCallback for Gpu {
     type Pointer<'a> = Arc<Self>;
 
-    fn run(this: ArcBorrow<'_, Self>, _: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
-        // SAFETY: Timer callbacks run with interrupts disabled (PREEMPT_RT is off).
-        let irq = unsafe { LocalInterruptDisabled::assume_disabled() };
-        let mut st = this.state.lock_with(irq);
-        st.armed = None;
-        Self::feed(this, &mut st, Event::Timer);
+    fn run(this: ArcBorrow<'_, Self>, ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        timer::in_callback(&ctx, |irq| {
+            let mut st = this.state.lock_with(irq);
+            st.armed = None;
+            Self::feed(this, &mut st, Event::Timer);
+        });
         HrTimerRestart::NoRestart
     }
 }

@@ -26,12 +26,9 @@ use self::{
     sdma::CopyEngine,
     vsec::Vsec, //
 };
-use crate::ffi::{
-    fb::FbWindow,
-    pci::{
-        BoundPf,
-        Claim, //
-    },
+use crate::ffi::pci::{
+    BoundPf,
+    Claim, //
 };
 
 /// Least size of the register BAR: what lies beyond on later chips is not used here.
@@ -54,7 +51,7 @@ pub(crate) struct Hw {
     /// The PF's copy engine.
     pub(crate) copy: CopyEngine,
     /// The framebuffer aperture (BAR0), mapped piece by piece where needed.
-    pub(crate) _aperture: Claim,
+    pub(crate) aperture: Claim,
     /// The GPU-IOV capability.
     pub(crate) vsec: Vsec,
     /// Where in it commands are issued.
@@ -96,14 +93,13 @@ impl Hw {
             return Err(ENODEV);
         }
         let aperture = Claim::new(&pf, 0, c"gim/framebuffer")?;
-        // SAFETY: The start of BAR0, just claimed, is the PF's own part of the framebuffer in
-        // every partition table.
-        let area = unsafe { FbWindow::map(dev.resource_start(0)?, sdma::AREA) }?;
+        // The start of the framebuffer is the PF's own in every partition table.
+        let area = aperture.window(0, sdma::AREA)?;
         Ok(Self {
             ih: IhRing::new(dev, &hal.facts().ih)?,
             mmio,
             copy: CopyEngine::new(area, &hal.facts().sdma),
-            _aperture: aperture,
+            aperture,
             vsec,
             block,
             hal,
@@ -121,12 +117,6 @@ impl Hw {
     pub(crate) fn stop(&self) {
         self.hal.enable_signals(self, false);
         self.ih.stop(&self.mmio);
-    }
-
-    /// Bus address and size of the framebuffer aperture (BAR0).
-    pub(crate) fn aperture(&self) -> Result<(u64, u64)> {
-        let dev = self.pf.get();
-        Ok((dev.resource_start(0)?, dev.resource_len(0)?))
     }
 
     /// Whether the PF still answers; all ones mean it left the bus.

@@ -42,7 +42,7 @@ impl FbWindow {
     /// # Safety
     ///
     /// The range must lie within such a BAR, and nothing else may rely on its contents.
-    pub(crate) unsafe fn map(phys: u64, size: usize) -> Result<Self> {
+    pub(super) unsafe fn map(phys: u64, size: usize) -> Result<Self> {
         // SAFETY: Mapping device memory that is ours has no other effect.
         let addr = unsafe { c::ioremap_wc(phys, size) };
         // INVARIANT: Just mapped.

@@ -13,6 +13,8 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+use super::fb::FbWindow;
+
 mod c {
     use kernel::bindings::pci_dev;
 
@@ -117,20 +119,44 @@ impl BoundPf {
 ///
 /// # Invariants
 ///
-/// The region was requested by this value.
+/// The region was requested by this value; it is `len` bytes from bus address `start` on.
 pub(crate) struct Claim {
     pf: &'static pci::Device<Bound>,
     bar: c_int,
+    start: u64,
+    len: u64,
 }
 
 impl Claim {
     /// Claims a BAR without mapping it.
     pub(crate) fn new(pf: &BoundPf, bar: u8, name: &'static CStr) -> Result<Self> {
-        let (pf, bar) = (pf.get(), c_int::from(bar));
+        let pf = pf.get();
+        let (start, len) = (pf.resource_start(bar.into())?, pf.resource_len(bar.into())?);
+        let bar = c_int::from(bar);
         // SAFETY: The device is valid, the name is static.
         to_result(unsafe { bindings::pci_request_region(raw(pf), bar, name.as_char_ptr()) })?;
         // INVARIANT: Just requested.
-        Ok(Self { pf, bar })
+        Ok(Self {
+            pf,
+            bar,
+            start,
+            len,
+        })
+    }
+
+    /// Size in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Maps `len` bytes from byte `at` of the BAR on.
+    pub(crate) fn window(&self, at: u64, len: usize) -> Result<FbWindow> {
+        let end = at.checked_add(u64::try_from(len)?).ok_or(EINVAL)?;
+        if end > self.len {
+            return Err(EINVAL);
+        }
+        // SAFETY: The range lies within the BAR, which is ours by the invariant.
+        unsafe { FbWindow::map(self.start + at, len) }
     }
 }
 

@@ -7,9 +7,11 @@
 
 use kernel::{
     bindings,
+    interrupt::LocalInterruptDisabled,
     time::{
         hrtimer::{
             HasHrTimer,
+            HrTimerCallbackContext,
             RelativePinnedMode, //
         },
         Delta,
@@ -28,6 +30,16 @@ pub(crate) type Mode = RelativePinnedMode<Monotonic>;
 ///
 /// The implementer must call [`cancel`] when it is dropped.
 pub(crate) unsafe trait Alarm: HasHrTimer<Self, TimerMode = Mode> + Sized {}
+
+/// Runs `f` in a timer callback, of which `ctx` is the proof, where interrupts are disabled.
+pub(crate) fn in_callback<T: Alarm, R>(
+    ctx: &HrTimerCallbackContext<'_, T>,
+    f: impl FnOnce(&LocalInterruptDisabled) -> R,
+) -> R {
+    let _ = ctx;
+    // SAFETY: Timer callbacks run with interrupts disabled (PREEMPT_RT is off).
+    f(unsafe { LocalInterruptDisabled::assume_disabled() })
+}
 
 /// The time now, in nanoseconds of the monotonic clock.
 pub(crate) fn now_ns() -> u64 {

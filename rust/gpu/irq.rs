@@ -4,7 +4,6 @@
 
 use kernel::{
     interrupt::LocalInterruptDisabled,
-    irq,
     sync::{
         Arc,
         ArcBorrow, //
@@ -16,7 +15,10 @@ use super::{
     State, //
 };
 use crate::{
-    ffi::trace,
+    ffi::{
+        irq::MsiHandler,
+        trace, //
+    },
     gim_core::{
         event::{
             CmdStatus,
@@ -31,33 +33,28 @@ use crate::{
 /// Ring entries that one interrupt handles; what is left interrupts again.
 const MAX_ENTRIES: usize = 512;
 
+/// How often one interrupt looks what the capability tells; what is left interrupts again.
+const MAX_SIGNALS: usize = 16;
+
 /// What the interrupt core calls.
 pub(crate) struct IrqHandler(pub(crate) Arc<Gpu>);
 
-impl irq::Handler for IrqHandler {
-    fn handle(&self) -> irq::IrqReturn {
-        // SAFETY: This is a hard interrupt handler (PREEMPT_RT is off): interrupts are disabled.
-        let irq = unsafe { LocalInterruptDisabled::assume_disabled() };
+impl MsiHandler for IrqHandler {
+    fn interrupt(&self, irq: &LocalInterruptDisabled) -> bool {
         let gpu = self.0.as_arc_borrow();
         let mut st = gpu.state.lock_with(irq);
         let signals = Gpu::drain_signals(gpu, &mut st);
-        if Gpu::drain_ring(gpu, &mut st) || signals {
-            irq::IrqReturn::Handled
-        } else {
-            irq::IrqReturn::None
-        }
+        Gpu::drain_ring(gpu, &mut st) || signals
     }
 }
 
 impl Gpu {
     /// Handles what the GPU-IOV capability itself tells; whether it told anything.
     fn drain_signals(this: ArcBorrow<'_, Self>, st: &mut State) -> bool {
-        let mut any = false;
-        for _ in 0..MAX_ENTRIES {
+        for round in 0..MAX_SIGNALS {
             let Some(signals) = this.hw.hal.take_signals(&this.hw) else {
-                break;
+                return round > 0;
             };
-            any = true;
             if let Some(mask) = signals.busy {
                 Self::feed(this, st, Event::Busy { mask });
             }
@@ -69,7 +66,8 @@ impl Gpu {
             let source = StatusSource::Irq;
             Self::feed(this, st, Event::CmdStatus { status, source });
         }
-        any
+        this.hw.hal.rearm_signals(&this.hw);
+        true
     }
 
     /// Handles what the ring holds; whether it held anything.

@@ -22,16 +22,13 @@ use super::{
     RESETS,
     SCRUBS, //
 };
-use crate::{
-    ffi::fb::FbWindow,
-    gim_core::{
-        event::{
-            Event,
-            Work, //
-        },
-        partition::Part,
-        types::VfId, //
+use crate::gim_core::{
+    event::{
+        Event,
+        Work, //
     },
+    partition::Part,
+    types::VfId, //
 };
 
 /// How often, and with what pause, a reset is tried while somebody holds the VF's lock.
@@ -127,17 +124,14 @@ impl Gpu {
     /// Zeroes a part of the framebuffer: by the CPU where the aperture reaches, which costs the
     /// tenants no engine time, else by the copy engine.
     fn scrub(self: &Arc<Self>, part: Part) -> Result {
-        let (base, len) = self.hw.aperture()?;
         let range = part.range();
-        if range.end > len {
+        if range.end > self.hw.aperture.len() {
             return self.zero_by_engine(range);
         }
         let mut at = range.start;
         while at < range.end {
             let size = SCRUB_CHUNK.min(range.end - at);
-            // SAFETY: The range lies within BAR0, which the driver has requested, and in a part
-            // that no guest owns while it is scrubbed.
-            let window = unsafe { FbWindow::map(base + at, usize::try_from(size)?) }?;
+            let window = self.hw.aperture.window(at, usize::try_from(size)?)?;
             window.zero();
             at += size;
         }
