@@ -124,6 +124,9 @@ pub(crate) trait Hal: Sync {
         None
     }
 
+    /// Has signals that were not taken, if there are any, interrupt again.
+    fn rearm_signals(&self, _hw: &Hw) {}
+
     /// The chip, as the operator knows it.
     fn name(&self) -> &'static str {
         self.facts().name

@@ -167,11 +167,20 @@ impl Hal for Vega10 {
         })
     }
 
+    fn rearm_signals(&self, hw: &Hw) {
+        hw.vsec.write32(vsec_at::INTR_ENABLE, 0);
+        hw.vsec.write32(vsec_at::INTR_ENABLE, cause::ALL);
+    }
+
     fn issue(&self, hw: &Hw, cmd: Cmd) {
-        // What an earlier command has left behind (its interrupt was lost) would keep this one's
-        // from coming.
-        let stale = cause::CMD_COMPLETE | cause::HANG_SELF_RECOVERED | cause::HANG_NEED_FLR;
-        hw.vsec.write32(vsec_at::INTR_STATUS, stale);
+        // A cause whose interrupt was lost keeps all others from interrupting. What an earlier
+        // command has left behind is forgotten; the rest is made to interrupt again.
+        let pending = hw.vsec.read32(vsec_at::INTR_STATUS) & cause::ALL;
+        if pending != 0 {
+            hw.vsec
+                .write32(vsec_at::INTR_STATUS, pending & !cause::VM_BUSY_TRANSITION);
+            self.rearm_signals(hw);
+        }
         hw.block.issue(&hw.vsec, cmd);
     }
 }
