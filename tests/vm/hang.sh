@@ -33,7 +33,7 @@ gaps() {
 	for i in 1 2 3; do
 		gap=$(referee get max_gap_ns --vf $i)
 		echo "VF$i: largest gap $((gap / 1000)) us"
-		[ "$gap" -lt 250000000 ] || return 1
+		[ "$gap" -lt 500000000 ] || return 1
 	done
 }
 [ -n "$SLOW" ] || t "the others lost little" gaps
