@@ -22,11 +22,13 @@ run_four() {
 	pids=
 	set -- fill copy dma mix
 	for i in 0 1 2 3; do
-		vf-client --pci "$(vf $i)" run --seconds 5 --seed $((i + 1)) --workload "$1" > /tmp/c$i 2>&1 &
+		vf-client --pci "$(vf $i)" run --seconds 7 --seed $((i + 1)) --workload "$1" > /tmp/c$i 2>&1 &
 		pids="$pids $!"
 		shift
 	done
-	sleep 3
+	# The last one may come late: one CPU, and full access one after the other.
+	for i in 1 2 3 4; do wait_for 10 is_state vf$i active || return 1; done
+	sleep 0.5
 	referee reset
 	sleep 2
 	referee show > /tmp/window.json
