@@ -94,6 +94,8 @@ impl Gpu {
     fn start(self: &Arc<Self>, table: Partition) {
         let mut st = self.state.lock();
         self.hw.hal.program_partition(&self.hw, &table);
+        // Resets of VFs that were there before are nobody's any more.
+        let _ = self.hw.hal.take_resets(&self.hw);
         for vf in first_vfs(table.count()) {
             self.hw.hal.enable_mailbox(&self.hw, vf, true);
         }
@@ -105,8 +107,9 @@ impl Gpu {
 
     /// Waits until every VF's framebuffer is clean.
     fn wait_clean(&self, count: u8) -> Result {
+        let settled = |state| matches!(state, VfState::Available | VfState::Quarantined);
         self.wait(SCRUB_LIMIT_MS, |st| {
-            first_vfs(count).all(|vf| st.engine.vf_state(vf) != VfState::Unavailable)
+            first_vfs(count).all(|vf| settled(st.engine.vf_state(vf)))
         })
         .map_err(|e| match e {
             Unmet::Signal => EINTR,

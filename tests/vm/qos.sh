@@ -26,7 +26,7 @@ echo 0 > "$A/vf1/min_permille"
 measure() {
 	pids=
 	for i in 0 1 2 3; do
-		vf-client --pci "$(vf $i)" run --seconds 6 --seed $i --workload fill > /tmp/c$i 2>&1 &
+		vf-client --pci "$(vf $i)" run --seconds 0 --seed $i --workload fill > /tmp/c$i 2>&1 &
 		pids="$pids $!"
 	done
 	for i in 1 2 3 4; do wait_for 5 is_state vf$i active; done
@@ -35,6 +35,8 @@ measure() {
 	sleep 2
 	referee show > /tmp/window.json
 	rc=0
+	# shellcheck disable=SC2086
+	kill $pids
 	for p in $pids; do wait "$p" || rc=1; done
 	python3 - "$@" <<'PY' || rc=1
 import json, sys

@@ -22,7 +22,7 @@ run_four() {
 	pids=
 	set -- fill copy dma mix
 	for i in 0 1 2 3; do
-		vf-client --pci "$(vf $i)" run --seconds 7 --seed $((i + 1)) --workload "$1" > /tmp/c$i 2>&1 &
+		vf-client --pci "$(vf $i)" run --seconds 0 --seed $((i + 1)) --workload "$1" > /tmp/c$i 2>&1 &
 		pids="$pids $!"
 		shift
 	done
@@ -33,6 +33,8 @@ run_four() {
 	sleep 2
 	referee show > /tmp/window.json
 	rc=0
+	# shellcheck disable=SC2086
+	kill $pids
 	for p in $pids; do wait "$p" || rc=1; done
 	cat /tmp/c?
 	return $rc

@@ -81,6 +81,17 @@ impl Snapshot {
     }
 }
 
+/// One command as the debug device logged it; times in virtual nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Command {
+    /// When it was written.
+    pub issued_ns: u64,
+    /// When it ended; 0 while it executes.
+    pub ended_ns: u64,
+    /// The dword as written: code \[3:0\], function \[15:8\].
+    pub command: u32,
+}
+
 /// A fault to arm; see `gpu_regs::referee::fault` for the kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
@@ -195,6 +206,25 @@ impl Referee {
                 .map(|s| self.function(s))
                 .collect::<Result<_>>()?,
         })
+    }
+
+    /// The last commands (at most [`map::LOG_ENTRIES`]), oldest first; the newest few may be
+    /// overwritten while they are read and are left out.
+    pub fn log(&self) -> Result<Vec<Command>> {
+        let count = self.read64(map::LOG_COUNT)?;
+        let first = count.saturating_sub(u64::from(map::LOG_ENTRIES) - 16);
+        (first..count)
+            .map(|n| {
+                // CAST: Below LOG_ENTRIES.
+                let slot = (n % u64::from(map::LOG_ENTRIES)) as u32;
+                let entry = map::LOG + slot * map::LOG_STRIDE;
+                Ok(Command {
+                    issued_ns: self.read64(entry + map::log::ISSUED_NS)?,
+                    ended_ns: self.read64(entry + map::log::ENDED_NS)?,
+                    command: self.read32(entry + map::log::COMMAND)?,
+                })
+            })
+            .collect()
     }
 
     /// Sets all counters to 0.

@@ -28,6 +28,8 @@ enum Command {
         #[command(flatten)]
         of: Of,
     },
+    /// Print what the last switches cost, as JSON: medians in ns
+    Switches,
     /// Set all counters to 0
     Reset,
     /// Arm a fault
@@ -109,6 +111,38 @@ fn get(referee: &Referee, key: &str, of: Of) -> Result<serde_json::Value> {
     })
 }
 
+/// A switch is IDLE, SAVE, LOAD, RUN: what the GPU itself takes for them, and the dead time that
+/// the driver adds between one command's end and the next one's start.
+fn switches(referee: &Referee) -> Result<serde_json::Value> {
+    let log = referee.log()?;
+    let (mut device, mut dead) = (Vec::new(), Vec::new());
+    for four in log.windows(4) {
+        let codes: Vec<u32> = four.iter().map(|c| c.command & 0xF).collect();
+        if codes != [1, 2, 3, 4] || four.iter().any(|c| c.ended_ns < c.issued_ns) {
+            continue;
+        }
+        device.push(four.iter().map(|c| c.ended_ns - c.issued_ns).sum::<u64>());
+        let gap = |pair: &[vf_client::referee::Command]| {
+            pair[1].issued_ns.saturating_sub(pair[0].ended_ns)
+        };
+        dead.push(four.windows(2).map(gap).sum::<u64>());
+    }
+    if dead.is_empty() {
+        return Err(Error::Unsupported(
+            "the log holds no whole switch: at least two functions must be running".to_owned(),
+        ));
+    }
+    let median = |v: &mut Vec<u64>| {
+        v.sort_unstable();
+        v[v.len() / 2]
+    };
+    Ok(serde_json::json!({
+        "switches": dead.len(),
+        "device_ns": median(&mut device),
+        "dead_ns": median(&mut dead),
+    }))
+}
+
 fn run(cli: Cli) -> Result<()> {
     let referee = Referee::find()?.ok_or_else(|| {
         Error::Unsupported("this machine has no debug device (1b36:0f0f)".to_owned())
@@ -119,6 +153,7 @@ fn run(cli: Cli) -> Result<()> {
             println!("{text}");
         }
         Command::Get { key, of } => println!("{}", get(&referee, &key, of)?),
+        Command::Switches => println!("{}", switches(&referee)?),
         Command::Reset => referee.reset_stats()?,
         Command::Fault {
             kind,
