@@ -365,7 +365,10 @@ fn main() -> ExitCode {
             hold_ms,
             wait_ms,
         } => {
-            let (wait, hold) = (Duration::from_millis(*wait_ms), Duration::from_millis(*hold_ms));
+            let (wait, hold) = (
+                Duration::from_millis(*wait_ms),
+                Duration::from_millis(*hold_ms),
+            );
             raw_message(&cli, *message, wait, hold, &voice)
         }
         Command::Hang => hang(&cli, &voice),

@@ -289,7 +289,10 @@ fn the_pf_has_its_turns_and_no_more() {
 
 #[test]
 fn what_the_pf_ran_alone_is_not_held_against_it() {
-    let mut world = loaded(qos(Mode::WorkConserving, &[1, 1], |_| {}), &[Kind::Steady; 2]);
+    let mut world = loaded(
+        qos(Mode::WorkConserving, &[1, 1], |_| {}),
+        &[Kind::Steady; 2],
+    );
     let grants = world.engine.vf_stats(vf(0), world.now).grants;
     for n in 0..2 {
         world.feed(Event::Pause(vf(n))).unwrap();
@@ -302,7 +305,10 @@ fn what_the_pf_ran_alone_is_not_held_against_it() {
     let from = world.gpu.run_time(Fcn::Pf, world.now);
     world.run_until(world.now + 2 * SEC).unwrap();
     let pf = world.gpu.run_time(Fcn::Pf, world.now) - from;
-    assert!(pf > 80 * MS, "the PF had {pf} ns of two seconds, 1/16 is its part");
+    assert!(
+        pf > 80 * MS,
+        "the PF had {pf} ns of two seconds, 1/16 is its part"
+    );
     // And full access waits for the PF's turn only as long as that takes.
     world.hear(vf(0), [3, 0, 0, 0]).unwrap();
     world.run_until(world.now + 500 * MS).unwrap();
