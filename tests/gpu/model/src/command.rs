@@ -77,21 +77,22 @@ impl Gpu {
                 self.command = Some(command);
             }
             Err((status, code)) => {
-                // A driver cannot know of a reset before it has read the notification.
-                let excused = self.reset_unread(slot);
-                if !excused {
-                    self.violate(slot, code);
-                }
+                let code = self.blame(slot, code);
                 command.status = status;
-                self.conclude(h, now, command, if excused { 0 } else { code });
+                self.conclude(h, now, command, code);
             }
         }
     }
 
-    /// Whether the VF has seen a function level reset that the driver has not read of yet.
-    fn reset_unread(&self, slot: usize) -> bool {
-        slot.checked_sub(1)
-            .is_some_and(|vf| self.vsec.reset_notification & (1 << vf) != 0)
+    /// Counts a violation, unless the VF has seen a function level reset that the driver has not
+    /// read of yet: it could not know. Returns the code to be logged.
+    fn blame(&mut self, slot: usize, code: u32) -> u32 {
+        let unread = |vf: usize| self.vsec.reset_notification & (1 << vf) != 0;
+        if slot.checked_sub(1).is_some_and(unread) {
+            return 0;
+        }
+        self.violate(slot, code);
+        code
     }
 
     /// Counts a violation about `slot`.
@@ -245,8 +246,7 @@ impl Gpu {
                 return;
             }
         } else if let Err((status, v)) = self.carry_out(h, t, &c) {
-            self.violate(c.slot, v);
-            (c.status, code) = (status, v);
+            (c.status, code) = (status, self.blame(c.slot, v));
         }
         self.conclude(h, t, c, code);
     }

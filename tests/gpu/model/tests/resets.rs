@@ -57,6 +57,7 @@ fn an_flr_forgets_the_function_but_not_its_framebuffer() {
         0x5555_5555,
         "scrubbing is the driver's task"
     );
+    r.set(0, r.regs().reset_notification, 1);
     assert_eq!(r.cmd(cmd::LOAD, 1), status::GFX_HANG, "its context is gone");
     assert_eq!(r.last_violation(), violation::BAD_IMAGE);
     r.start(1);

@@ -198,6 +198,7 @@ fn a_hang_has_no_status_of_its_own() {
     assert_ne!(causes(&mut r) & intr::HANG_NEED_FLR, 0);
     assert_eq!(r.cfg_get(ACTIVE_FUNCTION) >> 16, active::STALLED);
     r.gpu.flr(&mut r.host, 1);
+    r.set(0, r.regs().reset_notification, 1);
     // A damaged image is refused.
     r.start(1);
     r.fault("corrupt-context,fn=vf0");
