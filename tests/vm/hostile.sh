@@ -42,7 +42,7 @@ wait $good
 rc=$?
 cat /tmp/good
 t "the good tenant noticed nothing" test $rc = 0
-t "no protocol violation" test "$(referee get violations)" = 0
+t "no protocol violation" sh -c "referee show | head -8; [ \$(referee get violations) = 0 ]"
 
 busy_unload() {
 	vf-client --pci "$(vf 2)" run --seconds 60 > /tmp/b 2>&1 &
