@@ -189,7 +189,7 @@ impl GpuStats {
 const WORDS: usize = COUNTERS + SWITCH_BUCKETS + WAIT_BUCKETS;
 
 /// Counters that are no histogram.
-const COUNTERS: usize = 16;
+pub const COUNTERS: usize = 16;
 
 impl VfStats {
     /// The counters that are times or numbers, in the order of their fields.

@@ -110,6 +110,11 @@ const SLICE: Range = Range {
     min: 100 * US,
     max: 1_000 * MS,
 };
+
+/// Whether this can be a slice: 100 us to 1 s.
+pub fn check_slice(ns: Ns) -> Result<Ns, RangeError> {
+    SLICE.check(ns)
+}
 const WATCHDOG: Range = Range {
     what: "command watchdog (ns)",
     min: MS,

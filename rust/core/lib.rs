@@ -17,6 +17,7 @@ pub mod guard;
 pub mod mailbox;
 pub mod partition;
 pub mod policy;
+pub mod stream;
 pub mod switch;
 pub mod types;
 pub mod vf;

@@ -58,6 +58,18 @@ impl Share {
         cap: WHOLE,
         latency: None,
     };
+
+    /// Whether each value is in its range; whether the promise can be kept, [`admit`] tells.
+    pub fn check(&self) -> Result<(), Refused> {
+        range("weight", self.weight.into(), 1, WEIGHT_MAX.into())?;
+        let min = "guaranteed minimum (1/1000)";
+        range(min, self.min.into(), 0, WHOLE.into())?;
+        range("cap (1/1000)", self.cap.into(), 1, WHOLE.into())?;
+        if let Some(bound) = self.latency {
+            range("latency bound (ns)", bound, LATENCY_MIN, LATENCY_MAX)?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a promise cannot be made.
@@ -156,16 +168,8 @@ pub fn admit(shares: &Table<Share>, slices: &Table<Ns>) -> Result<(), Refused> {
     let (mut sum, mut bounded, mut longest) = (0u32, 0, 0);
     for vf in VfId::all() {
         let share = &shares[vf.index()];
-        range("weight", share.weight.into(), 1, WEIGHT_MAX.into())?;
-        range(
-            "guaranteed minimum (1/1000)",
-            share.min.into(),
-            0,
-            WHOLE.into(),
-        )?;
-        range("cap (1/1000)", share.cap.into(), 1, WHOLE.into())?;
-        if let Some(bound) = share.latency {
-            range("latency bound (ns)", bound, LATENCY_MIN, LATENCY_MAX)?;
+        share.check()?;
+        if share.latency.is_some() {
             bounded += cost(vf);
         } else {
             longest = longest.max(cost(vf));

@@ -47,9 +47,12 @@ pub fn seed() -> u64 {
 
 /// How many events to play: GIM_EVENTS, or what is given here.
 pub fn events(default: u64) -> u64 {
-    let given = std::env::var("GIM_EVENTS")
-        .ok()
-        .and_then(|s| s.parse().ok());
+    number("GIM_EVENTS", default)
+}
+
+/// A number from the environment, or what is given here.
+pub fn number(name: &str, default: u64) -> u64 {
+    let given = std::env::var(name).ok().and_then(|s| s.parse().ok());
     given.unwrap_or(default)
 }
 

@@ -11,4 +11,5 @@ pub mod gpu;
 pub mod guest;
 pub mod referee;
 pub mod rng;
+pub mod stream;
 pub mod world;
