@@ -9,6 +9,7 @@ mod vega10;
 pub use tonga::TONGA;
 pub use vega10::VEGA10;
 
+use crate::dirty::DirtyRegs;
 use crate::ih::{Format, IhRegs};
 use crate::sdma::{Counts, SdmaRegs};
 use crate::vm::VmRegs;
@@ -109,6 +110,8 @@ pub struct Registers {
     pub windows: u32,
     /// Mirrors of the scheduler; PF only.
     pub rlc: RlcRegs,
+    /// The dirty plane (an assumption of the emulated GPU); PF only.
+    pub dirty: DirtyRegs,
     /// Ranges (first, last) that only the PF knows.
     pub pf_only: &'static [(u32, u32)],
 }

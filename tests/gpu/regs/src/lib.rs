@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chip;
+pub mod dirty;
 pub mod gart;
 pub mod ih;
 pub mod mailbox;

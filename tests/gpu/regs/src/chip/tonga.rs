@@ -3,6 +3,7 @@
 //! AMD's public headers bif_5_0, oss_3_0 and gmc_8_1).
 
 use super::{Chip, Guest, MailboxAccess, Registers, RlcRegs};
+use crate::dirty::DirtyRegs;
 use crate::ih::{Format, IhRegs};
 use crate::sdma::{Counts, SdmaRegs};
 use crate::vm::{Vm8, VmRegs};
@@ -105,7 +106,14 @@ pub static TONGA: Chip = Chip {
             active_fcn: 0xFB40,
             active_status: Some(0xFB21),
         },
-        pf_only: &[(0x1400, 0x153F), (0xF980, 0xF98F), (0xFB00, 0xFB5F)],
+        // Assumed; a place that nothing known uses.
+        dirty: DirtyRegs::at(0xFE00),
+        pf_only: &[
+            (0x1400, 0x153F),
+            (0xF980, 0xF98F),
+            (0xFB00, 0xFB5F),
+            (0xFE00, 0xFE0F),
+        ],
     },
     mailbox: MailboxAccess::Dword,
     ih: Format::Vi,

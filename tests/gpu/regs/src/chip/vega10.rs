@@ -4,6 +4,7 @@
 //! base of its block).
 
 use super::{Chip, Guest, MailboxAccess, Registers, RlcRegs};
+use crate::dirty::DirtyRegs;
 use crate::ih::{Format, IhRegs};
 use crate::sdma::{Counts, SdmaRegs};
 use crate::vm::{Vm9, VmRegs};
@@ -122,10 +123,13 @@ pub static VEGA10: Chip = Chip {
             active_fcn: GC + 0x5B39,
             active_status: None,
         },
+        // Assumed; a place that nothing known uses.
+        dirty: DirtyRegs::at(MMHUB + 0xE00),
         pf_only: &[
             (NBIF + 0x140, NBIF + 0x1FF),
             (GC + 0x5B00, GC + 0x5B5F),
             (MMHUB + 0x7CC, MMHUB + 0x7DB),
+            (MMHUB + 0xE00, MMHUB + 0xE0F),
         ],
     },
     mailbox: MailboxAccess::Bytes,
