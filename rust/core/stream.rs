@@ -116,7 +116,7 @@ pub const SCRATCH: usize = HEAD_LEN + SMALL_MAX + TRAILER_LEN;
 pub const REQUIRED: u64 = 0xFFFF_FFFF;
 
 /// The largest framebuffer: page numbers have 32 bits.
-pub const FB_MAX: u64 = (PAGE as u64) << 32;
+pub const FB_MAX: u64 = PAGE as u64 * u32::MAX as u64;
 
 /// The types of sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
