@@ -235,9 +235,7 @@ impl State {
     pub(super) fn check(&self) -> Result<(), Error> {
         let kind = Kind::State;
         check(kind, "slice", check_slice(self.slice).is_ok())?;
-        check(kind, "share", self.share.check().is_ok())?;
-        let unloads = self.want == Want::Fini;
-        check(kind, "request", self.loaded || !unloads)
+        check(kind, "share", self.share.check().is_ok())
     }
 
     fn fields(from: &mut Reader<'_>) -> Option<Result<Self, Error>> {
