@@ -125,7 +125,9 @@ pub fn next(seat: Seat, goal: Goal, context: Context) -> Next {
         (Seat::Loaded(f), Goal::Run(g)) if f == g && context == Context::Kept => {
             issue(CmdKind::Run, g)
         }
-        (Seat::Fresh(f), Goal::Run(g)) if f == g => issue(CmdKind::Run, g),
+        (Seat::Fresh(f), Goal::Run(g)) if f == g && context != Context::Restored => {
+            issue(CmdKind::Run, g)
+        }
         (Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_), Goal::Run(g)) => issue(enter, g),
         (Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_), Goal::Park) => Next::Reached,
     }
@@ -234,7 +236,18 @@ mod tests {
                 fcn: f,
             });
             assert_ne!(next(seat, Goal::Run(f), Context::Clear), run);
-            assert_ne!(next(seat, Goal::Run(f), Context::Restored), run);
+        }
+    }
+
+    #[test]
+    fn a_restored_context_is_loaded_whatever_the_seat_has() {
+        let f = fcns()[1];
+        let load = Next::Issue(Cmd {
+            kind: CmdKind::Load,
+            fcn: f,
+        });
+        for seat in [Seat::Empty, Seat::Loaded(f), Seat::Fresh(f)] {
+            assert_eq!(next(seat, Goal::Run(f), Context::Restored), load);
         }
     }
 

@@ -156,7 +156,8 @@ impl Gpu {
         self.saved[at] = Some(self.fresh);
         self.expected[at] = self.saved[at].filter(|_| valid);
         // What the seat may have of it was loaded before.
-        self.replaced = self.seat.fcn() == Some(Fcn::Vf(vf));
+        let f = Fcn::Vf(vf);
+        self.replaced |= valid && matches!(self.seat, Seat::Loaded(g) | Seat::Fresh(g) if f == g);
     }
 
     /// Whether there is a state that the VF may be given back.

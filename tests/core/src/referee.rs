@@ -445,8 +445,14 @@ impl Referee {
             return no(wrong);
         }
         let believed = engine.seat();
+        // A failed command may have left there who was to be replaced, and a reset may have taken
+        // away who will be initialised anyway. Whoever is run then is judged by the hardware.
+        let free = |seat| matches!(seat, Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_));
+        let empty = believed == Seat::Empty || gpu.seat() == Seat::Empty;
+        let void = empty && free(believed) && free(gpu.seat());
         let excused = believed == Seat::Unknown
             || busy
+            || void
             || matches!(
                 engine.phase(),
                 Phase::Recovering | Phase::Dead | Phase::Gone

@@ -451,10 +451,12 @@ impl World {
             true => self.rng.pick(&[None, None, None, Some(Access::Fini)]),
             false => self.rng.pick(&wants),
         };
-        // The shell cannot know that the VF was reset a moment ago; it is told.
-        let unread = self.gpu.unread_resets() & vf.bit() != 0;
-        self.gpu
-            .plant(vf, had == Adoption::Taken && loaded && !unread);
+        // The shell writes to the slot of a VF that is its own only. It cannot know that the VF was
+        // reset a moment ago.
+        if had == Adoption::Taken {
+            let unread = self.gpu.unread_resets() & vf.bit() != 0;
+            self.gpu.plant(vf, loaded && !unread);
+        }
         self.restored = None;
         self.feed(Event::Adopted { vf, loaded, want })?;
         let told = self.restored.take();
