@@ -23,5 +23,6 @@ pub mod policy;
 pub mod rounds;
 pub mod stream;
 pub mod switch;
+pub mod track;
 pub mod types;
 pub mod vf;
