@@ -196,13 +196,14 @@ impl World {
         }
         assert_eq!(self.track.age(self.now), 0);
         while self.send(20, false) {}
-        // The blackout: what was mapped was perhaps written after it was sent.
-        for page in mapped {
-            if self.numbers.below(2) == 0 {
+        // The blackout: unless it was unmapped again before it was sent, what was mapped was perhaps
+        // written after that.
+        if self.numbers.below(2) == 0 {
+            for page in mapped {
                 self.source[page as usize][0] ^= 1;
+                let mut dirty = DirtyMap::new(&mut self.words, self.pages).unwrap();
+                dirty.set(page);
             }
-            let mut dirty = DirtyMap::new(&mut self.words, self.pages).unwrap();
-            dirty.set(page);
         }
         while self.send(20, false) {}
         assert!(self.source == self.target, "a write was missed");
