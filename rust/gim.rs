@@ -13,6 +13,7 @@
 #[allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "the core is also a host crate with more users"
 )]
 mod gim_core;

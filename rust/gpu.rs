@@ -218,7 +218,10 @@ impl Gpu {
                 st.stopped = true;
                 this.cancel_fill(st);
             }
-            Action::Paused(_) | Action::AllPaused => this.changed.notify_all(),
+            Action::Paused(_)
+            | Action::AllPaused
+            | Action::Adopted { .. }
+            | Action::Restored { .. } => this.changed.notify_all(),
             Action::Listen(vf) => return this.receive(vf),
             Action::Note(note) => this.note(st, note),
         }

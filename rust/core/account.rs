@@ -214,6 +214,33 @@ impl VfStats {
         ]
     }
 
+    /// Adds counters that were told by [`Self::counters`]; of [`Self::gap_max`] the larger one stays.
+    pub fn add_counters(&mut self, had: &[u64; COUNTERS]) {
+        let gap_max = self.gap_max.max(had[6]);
+        let all = [
+            &mut self.run,
+            &mut self.wait,
+            &mut self.save,
+            &mut self.load,
+            &mut self.overrun,
+            &mut self.full_access,
+            &mut self.gap_max,
+            &mut self.slices,
+            &mut self.skips,
+            &mut self.grants,
+            &mut self.timeouts,
+            &mut self.hangs,
+            &mut self.resets,
+            &mut self.messages,
+            &mut self.dropped,
+            &mut self.guarded,
+        ];
+        for (to, n) in all.into_iter().zip(had) {
+            *to = to.saturating_add(*n);
+        }
+        self.gap_max = gap_max;
+    }
+
     fn to_words(self) -> [u64; WORDS] {
         let mut words = [0; WORDS];
         let (counters, rest) = words.split_at_mut(COUNTERS);

@@ -183,6 +183,15 @@ impl<'a> DirtyMap<'a> {
         (count != 0).then_some(Run { first, count })
     }
 
+    /// The first pages from `from` on that are not set, as many as follow each other, at most
+    /// `most`.
+    pub fn next_clean_run(&self, from: u32, most: u32) -> Option<Run> {
+        let first = self.find(from, false)?;
+        let end = self.find(first, true).unwrap_or(self.pages);
+        let count = (end - first).min(most);
+        (count != 0).then_some(Run { first, count })
+    }
+
     /// As [`Self::next_run`], and clears them.
     pub fn take_run(&mut self, from: u32, most: u32) -> Option<Run> {
         let run = self.next_run(from, most)?;

@@ -64,6 +64,13 @@ fn sets_clears_and_finds_as_a_list_does() {
                 count: rest.skip(skip).take_while(|&&set| set).take(9).count() as u32,
             });
             assert_eq!(map.next_run(from, 9), want);
+            let rest = truth.iter().skip(from as usize);
+            let first = rest.clone().position(|&set| !set);
+            let want = first.map(|skip| Run {
+                first: from + skip as u32,
+                count: rest.skip(skip).take_while(|&&set| !set).take(7).count() as u32,
+            });
+            assert_eq!(map.next_clean_run(from, 7), want);
         }
         same(&map, &truth);
         map.set_all();

@@ -9,10 +9,12 @@
 //! | `qos.rs` | who is furthest behind its share, and who cannot wait |
 //! | `message.rs` | what guests ask |
 //! | `guard.rs` | what is done about guests that exceed their limits |
+//! | `adopt.rs` | VFs that are filled from a stream, or whose state is taken |
 //! | `recover.rs` | resets and scrubs of VFs |
 //! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
+mod adopt;
 mod command;
 mod guard;
 mod host;
@@ -22,7 +24,9 @@ mod recover;
 mod schedule;
 mod whole;
 
+pub use self::adopt::Adoption;
 use self::{
+    adopt::Adoptions,
     command::{
         Doubt,
         Flight, //
@@ -223,6 +227,8 @@ pub struct Engine {
     /// VFs that the host wants off the engine, and those for which it awaits [`Action::Paused`].
     paused: u32,
     pausing: u32,
+    /// VFs that the host fills from a stream, or whose state it takes.
+    adoptions: Adoptions,
     /// VFs whose framebuffer is to be scrubbed.
     dirty: u32,
     /// VFs that have work, as the hardware says; all, until it says anything.
@@ -282,6 +288,7 @@ impl Engine {
             active: 0,
             paused: 0,
             pausing: 0,
+            adoptions: Adoptions::NONE,
             dirty: 0,
             busy: u32::MAX,
             muted: 0,
@@ -331,10 +338,12 @@ impl Engine {
         self.check_work(out);
         self.check_resets(out);
         self.check_guard(out);
+        self.take_adopted(out);
         self.suspend_paused(out);
         self.drive(out);
         self.queue_scrub(out);
         self.tell_paused(out);
+        self.tell_adopted(out);
         self.tell_all_paused(out);
         self.tell_stopped(out);
     }
@@ -350,6 +359,9 @@ impl Engine {
             Event::WorkDone { work, ok } => self.work_done(work, ok, out),
             Event::Enable { count } => self.enable(count),
             Event::Disable => self.disable(out),
+            Event::Adopt(vf) => self.adopt(vf, out),
+            Event::Adopted { vf, loaded, want } => self.adopted(vf, loaded, want, out),
+            Event::Seal(vf) => self.seal(vf),
             Event::Pause(vf) => self.pause(vf),
             Event::Resume(vf) => self.resume(vf, out),
             Event::ResetVf(vf) => self.host_reset(vf, out),
@@ -522,6 +534,9 @@ impl Engine {
         }
         if runs {
             self.book_run(Fcn::Vf(vf));
+        }
+        if from == VfState::Suspended {
+            self.unseal(vf);
         }
         let each = self.vf(vf);
         each.state = to;

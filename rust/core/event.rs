@@ -113,6 +113,23 @@ pub enum Event {
     Pause(VfId),
     /// The host lets the VF run again.
     Resume(VfId),
+    /// The host wants to fill a VF from a stream. One that is being reset or scrubbed is taken when
+    /// it is available; any other than those and an available one is refused. Answered by
+    /// [`Action::Adopted`].
+    Adopt(VfId),
+    /// The host has filled the VF that [`Action::Adopted`] gave it. Answered by
+    /// [`Action::Restored`]; then [`Event::Resume`] lets it run.
+    Adopted {
+        /// Which.
+        vf: VfId,
+        /// Its guest's driver is loaded, and a context image is in its save area.
+        loaded: bool,
+        /// What its guest has asked and was not granted yet.
+        want: Option<super::access::Access>,
+    },
+    /// The host takes the state of a suspended VF: from now on its messages stay unread, until it
+    /// runs again or is reset ([`super::engine::Engine::takes_messages`], [`Action::Listen`]).
+    Seal(VfId),
     /// The host orders a reset of the VF.
     ResetVf(VfId),
     /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access is finished first.
@@ -161,6 +178,23 @@ pub enum Action {
     /// [`Event::Pause`] is complete: the VF's state is saved, unless it is lost: then
     /// [`super::engine::Engine::vf_state`] is not suspended.
     Paused(VfId),
+    /// The answer to [`Event::Adopt`]. If `ok`, the VF is suspended, its framebuffer is clean, and
+    /// nothing of it runs or is listened to: the host may fill it. A reset makes an end of that at
+    /// any time ([`super::engine::Engine::adoption`] tells).
+    Adopted {
+        /// Which VF.
+        vf: VfId,
+        /// Whether it is the host's now.
+        ok: bool,
+    },
+    /// The answer to [`Event::Adopted`]. If not `ok`, the VF was reset meanwhile, or was never
+    /// taken: what the host has put there is scrubbed.
+    Restored {
+        /// Which VF.
+        vf: VfId,
+        /// Whether it runs after [`Event::Resume`].
+        ok: bool,
+    },
     /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved; or the GPU is lost.
     AllPaused,
     /// The VF's messages are taken again after it had sent too many: read the one that waits, if

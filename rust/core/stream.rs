@@ -60,6 +60,7 @@ pub use self::{
     encode::Encoder,
     error::Error,
     parts::{
+        runs_of,
         End,
         Irq,
         Mailbox,

@@ -83,6 +83,8 @@ pub enum Context {
     Clear,
     /// Its state, or its state is on the engine and will be saved.
     Kept,
+    /// A state that the host has put there: what the seat may have of the function is another one.
+    Restored,
 }
 
 /// Where the seat shall be.
@@ -113,7 +115,7 @@ pub fn next(seat: Seat, goal: Goal, context: Context) -> Next {
     let issue = |kind, fcn| Next::Issue(Cmd { kind, fcn });
     let enter = match context {
         Context::Clear => CmdKind::Init,
-        Context::Kept => CmdKind::Load,
+        Context::Kept | Context::Restored => CmdKind::Load,
     };
     match (seat, goal) {
         (Seat::Unknown, _) => Next::Stuck,
@@ -123,7 +125,9 @@ pub fn next(seat: Seat, goal: Goal, context: Context) -> Next {
         (Seat::Loaded(f), Goal::Run(g)) if f == g && context == Context::Kept => {
             issue(CmdKind::Run, g)
         }
-        (Seat::Fresh(f), Goal::Run(g)) if f == g => issue(CmdKind::Run, g),
+        (Seat::Fresh(f), Goal::Run(g)) if f == g && context != Context::Restored => {
+            issue(CmdKind::Run, g)
+        }
         (Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_), Goal::Run(g)) => issue(enter, g),
         (Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_), Goal::Park) => Next::Reached,
     }
@@ -186,7 +190,7 @@ mod tests {
     #[test]
     fn every_goal_is_reached_from_every_seat() {
         for start in seats() {
-            for ctx in [Context::Clear, Context::Kept] {
+            for ctx in [Context::Clear, Context::Kept, Context::Restored] {
                 let goals = fcns().into_iter().map(Goal::Run).chain([Goal::Park]);
                 for goal in goals {
                     let (mut seat, mut context, mut steps) = (start, ctx, 0);
@@ -206,6 +210,9 @@ mod tests {
                             Next::Issue(cmd) => {
                                 // The engine keeps a context once a fresh function runs.
                                 if seat == Seat::Fresh(cmd.fcn) && cmd.kind == CmdKind::Run {
+                                    context = Context::Kept;
+                                }
+                                if cmd.kind == CmdKind::Load && Goal::Run(cmd.fcn) == goal {
                                     context = Context::Kept;
                                 }
                                 seat = seat.after(cmd).expect("legal");
@@ -229,6 +236,18 @@ mod tests {
                 fcn: f,
             });
             assert_ne!(next(seat, Goal::Run(f), Context::Clear), run);
+        }
+    }
+
+    #[test]
+    fn a_restored_context_is_loaded_whatever_the_seat_has() {
+        let f = fcns()[1];
+        let load = Next::Issue(Cmd {
+            kind: CmdKind::Load,
+            fcn: f,
+        });
+        for seat in [Seat::Empty, Seat::Loaded(f), Seat::Fresh(f)] {
+            assert_eq!(next(seat, Goal::Run(f), Context::Restored), load);
         }
     }
 

@@ -110,6 +110,7 @@ impl Engine {
         }
         if !polled && !message {
             self.new_resets = 0;
+            self.adoptions.fresh = 0;
         }
         if !polled && !message && !seen && matches!(self.doubt, Doubt::Asked(_)) {
             self.doubt = Doubt::None;
@@ -336,7 +337,14 @@ impl Engine {
         match cmd.kind {
             CmdKind::Idle => self.end_run(cmd.fcn),
             CmdKind::Save => self.last = Some(cmd.fcn),
-            CmdKind::Load | CmdKind::Init => {}
+            CmdKind::Load => {
+                // A restored image is on the engine from here on, unless it was dropped meanwhile.
+                let vf = cmd.fcn.vf().map(|vf| self.vf(vf));
+                if let Some(vf) = vf.filter(|vf| vf.context == Context::Restored) {
+                    vf.context = Context::Kept;
+                }
+            }
+            CmdKind::Init => {}
             CmdKind::Run => {
                 if fresh {
                     match cmd.fcn {

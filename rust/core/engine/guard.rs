@@ -35,7 +35,7 @@ pub(super) const FULL: Buckets = [Bucket::FULL; Limit::ALL.len()];
 impl Engine {
     /// Whether messages of the VF are to be read and acknowledged at this moment.
     pub const fn takes_messages(&self, vf: VfId) -> bool {
-        self.muted & vf.bit() == 0
+        (self.muted | self.adoptions.sealed) & vf.bit() == 0
     }
 
     /// Takes `n` from what the VF may have, whether it is there or not.
@@ -100,9 +100,10 @@ impl Engine {
     /// each per step.
     pub(super) fn check_guard(&mut self, out: &mut Actions) {
         let now = self.now;
-        if self.muted != 0 {
+        let muted = self.muted & !self.adoptions.sealed;
+        if muted != 0 {
             let enough = |vf: &VfId| self.unmute_at(*vf) <= now || !self.cfg.guard();
-            if let Some(vf) = VfId::in_mask(self.muted).find(enough) {
+            if let Some(vf) = VfId::in_mask(muted).find(enough) {
                 self.muted &= !vf.bit();
                 out.push(Action::Listen(vf));
             }
@@ -121,7 +122,8 @@ impl Engine {
 
     /// When [`Self::check_guard`] has something to do, or a request has waited long enough.
     pub(super) fn guard_deadline(&self) -> Option<Ns> {
-        let muted = VfId::in_mask(self.muted).map(|vf| self.unmute_at(vf)).min();
+        let muted = self.muted & !self.adoptions.sealed;
+        let muted = VfId::in_mask(muted).map(|vf| self.unmute_at(vf)).min();
         let can = |vf: &&VfId| self.vfs[vf.index()].state == VfState::Available;
         let held = self.queue.as_slice().iter().filter(can);
         let until = held.map(|&vf| self.held_until(vf));

@@ -24,6 +24,7 @@ use super::super::{
     },
 };
 use super::{
+    adopt::Adoptions,
     guard,
     Engine,
     Phase,
@@ -53,6 +54,7 @@ impl Engine {
         self.count = count;
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
+        self.adoptions = Adoptions::NONE;
         (self.own_resets, self.new_resets) = (0, 0);
         (self.muted, self.delayed, self.condemned) = (0, 0, 0);
         self.busy = u32::MAX;
@@ -104,7 +106,7 @@ impl Engine {
         self.owed = 0;
         self.queue.clear();
         self.dirty = 0;
-        (self.muted, self.delayed) = (0, 0);
+        self.delayed = 0;
         self.slot = Slot::NONE;
         self.overrun_from = None;
         for vf in VfId::all().take(usize::from(self.count).min(MAX_VFS)) {
@@ -114,6 +116,7 @@ impl Engine {
             each.loaded = false;
             self.shift(vf, VfEvent::Disable, out);
         }
+        self.muted = 0;
     }
 
     /// Says [`Action::Stopped`] once nothing runs and nothing is queued.
@@ -142,12 +145,13 @@ impl Engine {
         self.pausing |= vf.bit();
     }
 
-    /// The host gives a VF back.
+    /// The host gives a VF back, unless that is adopted and not filled.
     pub(super) fn resume(&mut self, vf: VfId, out: &mut Actions) {
         self.paused &= !vf.bit();
         self.pausing &= !vf.bit();
+        let resumes = self.may_resume(vf);
         let each = self.vf(vf);
-        if each.state == VfState::Suspended {
+        if each.state == VfState::Suspended && resumes {
             let event = match each.loaded {
                 true => VfEvent::ResumeActive,
                 false => VfEvent::ResumeAvailable,
@@ -175,7 +179,7 @@ impl Engine {
         }
         for vf in VfId::in_mask(self.pausing) {
             let over = match self.vf(vf).state {
-                VfState::Suspended => !self.engages(vf),
+                VfState::Suspended => !self.occupies(vf),
                 VfState::Unavailable => vf.raw() >= self.count || self.phase != Phase::On,
                 VfState::Quarantined => true,
                 _ => false,

@@ -14,6 +14,7 @@
 //! | REL_INIT, REL_FINI | full access of that kind, READY sent | full access ends |
 //! | REL_INIT, REL_FINI | other | dropped |
 //! | any | quarantined, not enabled | dropped |
+//! | any | being adopted, or sealed | not read until the VF runs again |
 
 use super::super::{
     access::{
@@ -125,7 +126,7 @@ impl Engine {
     }
 
     /// Remembers what the guest wants; a later request replaces an earlier one.
-    fn ask(&mut self, vf: VfId, kind: Access) -> bool {
+    pub(super) fn ask(&mut self, vf: VfId, kind: Access) -> bool {
         let each = self.vf(vf);
         each.want = Some(kind);
         each.retried = false;

@@ -36,6 +36,7 @@ use super::super::{
     },
 };
 use super::{
+    Adoption,
     Engine,
     Phase, //
 };
@@ -91,6 +92,10 @@ impl Engine {
             self.end_access();
         }
         let guests = matches!(reason, ResetReason::GuestRequest | ResetReason::GuestFlr);
+        if self.adoption(vf) != Adoption::None {
+            // Who asked has never run here.
+            self.vf(vf).want = None;
+        }
         let each = self.vf(vf);
         let want = each.want.or(unanswered);
         let keep = guests || !each.retried;

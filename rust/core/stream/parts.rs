@@ -170,6 +170,20 @@ impl Run {
     }
 }
 
+/// The runs that a list of pages makes, in its order: what follows each other is one run.
+pub fn runs_of(pages: &[u32]) -> impl Iterator<Item = Run> + '_ {
+    let mut rest = pages;
+    core::iter::from_fn(move || {
+        let (&first, _) = rest.split_first()?;
+        let follows = |&(n, page): &(u32, u32)| first.checked_add(n) == Some(page);
+        let numbered = (0..).zip(rest.iter().copied());
+        let count = numbered.take_while(follows).count();
+        rest = rest.get(count..).unwrap_or(&[]);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Some(Run { first, count })
+    })
+}
+
 /// ZERO: runs of pages that are zero: first page (u32), pages (u32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runs<'a>(pub(super) &'a [u8]);
@@ -235,9 +249,7 @@ impl State {
     pub(super) fn check(&self) -> Result<(), Error> {
         let kind = Kind::State;
         check(kind, "slice", check_slice(self.slice).is_ok())?;
-        check(kind, "share", self.share.check().is_ok())?;
-        let unloads = self.want == Want::Fini;
-        check(kind, "request", self.loaded || !unloads)
+        check(kind, "share", self.share.check().is_ok())
     }
 
     fn fields(from: &mut Reader<'_>) -> Option<Result<Self, Error>> {

@@ -299,6 +299,21 @@ fn bad_values_are_named() {
 }
 
 #[test]
+fn lists_of_pages_make_runs() {
+    let runs = |pages: &[u32]| -> Vec<(u32, u32)> {
+        let runs = runs_of(pages);
+        runs.map(|run| (run.first, run.count)).collect()
+    };
+    assert_eq!(runs(&[]), []);
+    assert_eq!(runs(&[5]), [(5, 1)]);
+    assert_eq!(
+        runs(&[1, 2, 3, 7, 8, 2, 4]),
+        [(1, 3), (7, 2), (2, 1), (4, 1)]
+    );
+    assert_eq!(runs(&[u32::MAX, 0]), [(u32::MAX, 1), (0, 1)]);
+}
+
+#[test]
 fn kinds_have_numbers_and_names() {
     for kind in Kind::ALL {
         assert_eq!(Kind::new(kind as u16), Some(kind));

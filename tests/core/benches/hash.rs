@@ -41,7 +41,7 @@ fn main() {
     } else {
         1
     };
-    let memory: Vec<u8> = (0..BYTES).map(|n| (n * 7 >> 3) as u8).collect();
+    let memory: Vec<u8> = (0..BYTES).map(|n| ((n * 7) >> 3) as u8).collect();
     let hash = PageHash::new(1);
     // Written, so that it is memory of its own and not one page that is mapped everywhere.
     let zeros = vec![black_box(1u8); BYTES]

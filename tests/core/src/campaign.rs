@@ -34,6 +34,8 @@ pub struct Summary {
     pub answered: u64,
     /// Commands that failed or timed out.
     pub failures: u64,
+    /// VFs that were taken for a restore, restored, and run then.
+    pub adoptions: [u64; 3],
 }
 
 /// The seed: GIM_SEED, or the time of day.
@@ -87,6 +89,9 @@ fn episode(number: u64, mut rng: Rng, events: u64, sum: &mut Summary) -> Verdict
     sum.asked += world.referee.asked;
     sum.answered += world.referee.answered;
     sum.failures += world.engine.gpu_stats(world.now).failures;
+    for (sum, each) in sum.adoptions.iter_mut().zip(world.referee.adoptions) {
+        *sum += each;
+    }
     let failed = match played {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(e)) => e,

@@ -77,6 +77,8 @@ pub struct Gpu {
     pub interrupts: bool,
     /// The device has been pulled out.
     pub gone: bool,
+    /// What is loaded was replaced by another image, and must not run.
+    replaced: bool,
     fresh: u64,
 }
 
@@ -104,6 +106,7 @@ impl Default for Gpu {
             faults: Faults::default(),
             interrupts: true,
             gone: false,
+            replaced: false,
             fresh: 1 << 32,
         }
     }
@@ -146,6 +149,22 @@ impl Gpu {
         self.saved[at].is_some() && self.saved[at] == self.expected[at]
     }
 
+    /// The host writes an image into the VF's save slot. Unless it is `valid` it must never be loaded.
+    pub fn plant(&mut self, vf: VfId, valid: bool) {
+        let at = slot(Fcn::Vf(vf));
+        self.fresh += 1 << 32;
+        self.saved[at] = Some(self.fresh);
+        self.expected[at] = self.saved[at].filter(|_| valid);
+        // What the seat may have of it was loaded before.
+        let f = Fcn::Vf(vf);
+        self.replaced |= valid && matches!(self.seat, Seat::Loaded(g) | Seat::Fresh(g) if f == g);
+    }
+
+    /// Whether there is a state that the VF may be given back.
+    pub fn may_load(&self, vf: VfId) -> bool {
+        self.expected[vf.index()].is_some()
+    }
+
     /// The VF's work does not end: it will not idle.
     pub fn hang(&mut self, vf: VfId) {
         self.hung |= vf.bit();
@@ -160,6 +179,12 @@ impl Gpu {
         if self.flight.is_some() {
             return Issued {
                 violation: Some("a command is in flight"),
+                ..Issued::default()
+            };
+        }
+        if cmd.kind == CmdKind::Run && self.replaced {
+            return Issued {
+                violation: Some("what was replaced runs"),
                 ..Issued::default()
             };
         }
@@ -243,6 +268,7 @@ impl Gpu {
         if self.seat.fcn() == Some(f) {
             self.book(now);
             self.seat = Seat::Empty;
+            self.replaced = false;
         }
         if let Some(flight) = self.flight.as_mut().filter(|flight| flight.cmd.fcn == f) {
             // The command ends soon, one way or another.
@@ -257,6 +283,7 @@ impl Gpu {
         self.advance(now);
         self.book(now);
         self.seat = Seat::Empty;
+        self.replaced = false;
         self.flight = None;
         self.status = CmdStatus::Done;
         self.disable();
@@ -307,10 +334,12 @@ impl Gpu {
                 self.expected[at] = Some(self.live);
             }
             CmdKind::Load => {
+                self.replaced = false;
                 self.initialised[at] = false;
                 self.live = self.saved[at].unwrap_or(0);
             }
             CmdKind::Init => {
+                self.replaced = false;
                 self.initialised[at] = true;
                 self.fresh += 1 << 32;
                 self.live = self.fresh;
@@ -328,7 +357,7 @@ impl Gpu {
     /// What is wrong with the state that the function on the seat was given, if anything.
     pub fn wrong_state(&self) -> Option<String> {
         let f = match self.seat {
-            Seat::Loaded(f) | Seat::Fresh(f) => f,
+            Seat::Loaded(f) | Seat::Fresh(f) if !self.replaced => f,
             _ => return None,
         };
         let want = self.expected[slot(f)]?;

@@ -3,8 +3,10 @@
 //! The judge: what must hold after every step, whoever the guests are.
 
 use gim_core::{
+    access::Access,
     engine::{Engine, Phase},
-    event::{Action, Event, Note, Work},
+    event::{Action, Cmd, CmdKind, Event, Note, Work},
+    guard::Limit,
     mailbox::{GuestMessage, HostMessage},
     switch::Seat,
     types::{Fcn, Ns, VfId, MAX_VFS, MS},
@@ -26,11 +28,23 @@ struct Vf {
     asked: Option<Ns>,
     /// Its last request.
     message: Option<GuestMessage>,
+    /// Both as they were before that.
+    before: (Option<Ns>, Option<GuestMessage>),
     /// Since when it could run and has not.
     waits: Option<Ns>,
     /// A pause was ordered and not confirmed.
     pausing: Option<Ns>,
     paused: bool,
+    /// An adoption was ordered and not answered.
+    adopting: Option<Ns>,
+    /// It is the host's, and must not run.
+    adopted: bool,
+    /// The host has filled it.
+    filled: bool,
+    /// What the host says of it is to be answered by this step: what its guest has asked.
+    restoring: Option<Option<Access>>,
+    /// Its messages are to stay unread.
+    sealed: bool,
 }
 
 /// The judge.
@@ -52,6 +66,8 @@ pub struct Referee {
     pub answered: u64,
     /// World switches.
     pub switches: u64,
+    /// VFs that were taken for a restore, restored, and run then.
+    pub adoptions: [u64; 3],
     disabling: Option<Ns>,
     gpu_reset: bool,
     frozen: bool,
@@ -70,6 +86,7 @@ impl Default for Referee {
             asked: 0,
             answered: 0,
             switches: 0,
+            adoptions: [0; 3],
             disabling: None,
             gpu_reset: false,
             frozen: false,
@@ -124,6 +141,7 @@ impl Referee {
                     message,
                     Some(GuestMessage::ReqInit | GuestMessage::ReqFini | GuestMessage::ReqReset)
                 );
+                each.before = (each.asked, each.message);
                 if asks {
                     each.message = message;
                     each.asked = each.asked.or(Some(now));
@@ -147,6 +165,11 @@ impl Referee {
                 each.pausing = each.pausing.or(Some(now));
                 each.paused = true;
             }
+            Event::Adopt(vf) => {
+                let each = &mut self.vfs[vf.index()];
+                each.adopting = each.adopting.or(Some(now));
+            }
+            Event::Adopted { vf, want, .. } => self.vfs[vf.index()].restoring = Some(want),
             Event::PauseAll => self.frozen = true,
             Event::ResumeAll => {
                 self.frozen = false;
@@ -175,6 +198,15 @@ impl Referee {
             Action::Command(cmd) if gpu.busy(now) => {
                 no(format!("{cmd:?} while a command is in flight"))
             }
+            Action::Command(cmd) if self.is_held(cmd.fcn) => {
+                no(format!("{cmd:?} for a VF that is being restored"))
+            }
+            Action::Command(Cmd {
+                kind: CmdKind::Load,
+                fcn: Fcn::Vf(vf),
+            }) if !gpu.may_load(vf) && gpu.unread_resets() & vf.bit() == 0 => {
+                no(format!("{vf:?} is loaded, but its state is void"))
+            }
             Action::Command(_)
                 if matches!(
                     engine.phase(),
@@ -193,10 +225,12 @@ impl Referee {
                 _ => Ok(()),
             },
             Action::Paused(vf) => self.paused(vf, engine, gpu),
-            Action::Note(note) => {
-                self.note(now, note);
-                Ok(())
+            Action::Adopted { vf, ok } => self.adopted(now, vf, ok, engine, gpu),
+            Action::Restored { vf, ok } => self.restored(now, vf, ok),
+            Action::Listen(vf) if self.vfs[vf.index()].sealed => {
+                no(format!("{vf:?} is listened to while it is sealed"))
             }
+            Action::Note(note) => self.note(now, note),
             _ => Ok(()),
         }
     }
@@ -292,7 +326,68 @@ impl Referee {
         Ok(())
     }
 
-    fn note(&mut self, now: Ns, note: Note) {
+    /// A VF was taken for a restore, or is refused.
+    fn adopted(&mut self, now: Ns, vf: VfId, ok: bool, engine: &Engine, gpu: &Gpu) -> Verdict {
+        let each = &mut self.vfs[vf.index()];
+        if each.adopting.take().is_none() {
+            return no(format!("{vf:?} is adopted, but nobody asked"));
+        }
+        if !ok {
+            return Ok(());
+        }
+        self.adoptions[0] += 1;
+        (each.adopted, each.filled, each.sealed) = (true, false, true);
+        each.asked = None;
+        let f = Fcn::Vf(vf);
+        if gpu.seat() == Seat::Running(f) || gpu.seat() == Seat::Idled(f) {
+            return no(format!("{vf:?} is said to be adopted, but is on the seat"));
+        }
+        if engine.vf_state(vf) != VfState::Suspended || engine.takes_messages(vf) {
+            return no(format!("{vf:?} is adopted, but not held"));
+        }
+        let excused = gpu.unread_resets() & vf.bit() != 0;
+        if each.dirty_since.is_some() && !excused {
+            return no(format!("{vf:?} is adopted with what another tenant left"));
+        }
+        // What the host writes is nobody's until it is complete.
+        each.dirty_since = Some(now.saturating_sub(1));
+        Ok(())
+    }
+
+    /// The host has filled a VF, or comes too late.
+    fn restored(&mut self, now: Ns, vf: VfId, ok: bool) -> Verdict {
+        let each = &mut self.vfs[vf.index()];
+        let Some(want) = each.restoring.take() else {
+            return no(format!("{vf:?} is restored, but nobody said so"));
+        };
+        if ok && !each.adopted {
+            return no(format!("{vf:?} is restored, but was not the host's"));
+        }
+        if ok {
+            self.adoptions[1] += 1;
+            each.filled = true;
+            each.dirty_since = None;
+            each.asked = want.map(|_| now);
+            each.message = want.map(|want| match want {
+                Access::Init => GuestMessage::ReqInit,
+                Access::Fini => GuestMessage::ReqFini,
+                Access::Reset => GuestMessage::ReqReset,
+            });
+        }
+        Ok(())
+    }
+
+    /// A VF that may not run: it is the host's.
+    fn is_held(&self, fcn: Fcn) -> bool {
+        fcn.vf().is_some_and(|vf| self.vfs[vf.index()].adopted)
+    }
+
+    /// The host takes a VF's state; nothing of it is read until it runs again.
+    pub fn seals(&mut self, vf: VfId) {
+        self.vfs[vf.index()].sealed = true;
+    }
+
+    fn note(&mut self, now: Ns, note: Note) -> Verdict {
         match note {
             Note::Switch { .. } => self.switches += 1,
             Note::MessageDropped { vf, code } => {
@@ -306,10 +401,25 @@ impl Referee {
             }
             Note::State { vf, to, .. } => {
                 let each = &mut self.vfs[vf.index()];
+                let runs = matches!(to, VfState::Active | VfState::Available);
+                if each.adopted && runs && !each.filled {
+                    return no(format!("{vf:?} is {to}, but was not restored"));
+                }
+                self.adoptions[2] += u64::from(each.adopted && runs);
+                (each.adopted, each.sealed) = (false, false);
                 each.waits = (to == VfState::Active).then_some(now);
                 if matches!(to, VfState::Quarantined | VfState::Unavailable) {
                     each.asked = None;
                 }
+            }
+            // What was not taken is as if it had not been sent.
+            Note::Guard {
+                vf,
+                limit: Limit::Messages,
+                ..
+            } => {
+                let each = &mut self.vfs[vf.index()];
+                (each.asked, each.message) = each.before;
             }
             // A guest that is told of its reset asks again.
             Note::Reset { vf, .. } => {
@@ -317,9 +427,14 @@ impl Referee {
                 if each.message != Some(GuestMessage::ReqReset) {
                     each.asked = each.asked.map(|_| now);
                 }
+                if each.adopted {
+                    // Who asked has never run here.
+                    each.asked = None;
+                }
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// A step has been made and carried out.
@@ -330,8 +445,14 @@ impl Referee {
             return no(wrong);
         }
         let believed = engine.seat();
+        // A failed command may have left there who was to be replaced, and a reset may have taken
+        // away who will be initialised anyway. Whoever is run then is judged by the hardware.
+        let free = |seat| matches!(seat, Seat::Empty | Seat::Loaded(_) | Seat::Fresh(_));
+        let empty = believed == Seat::Empty || gpu.seat() == Seat::Empty;
+        let void = empty && free(believed) && free(gpu.seat());
         let excused = believed == Seat::Unknown
             || busy
+            || void
             || matches!(
                 engine.phase(),
                 Phase::Recovering | Phase::Dead | Phase::Gone
@@ -372,6 +493,12 @@ impl Referee {
         let late = |at: Option<Ns>| at.is_some_and(|at| now - at > self.answer_bound);
         if late(each.asked) && !each.paused && !self.frozen {
             return no(format!("the request of {vf:?} was never answered"));
+        }
+        if each.restoring.is_some() {
+            return no(format!("what was said of {vf:?} was not answered"));
+        }
+        if late(each.adopting) {
+            return no(format!("the adoption of {vf:?} was never answered"));
         }
         if late(each.pausing) {
             return no(format!("the pause of {vf:?} was never confirmed"));

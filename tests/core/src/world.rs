@@ -9,16 +9,19 @@ use std::{
 };
 
 use gim_core::{
+    access::Access,
     actions::Actions,
     config::{Config, Mode, Policy},
-    engine::{Engine, Phase},
+    engine::{Adoption, Engine, Phase},
     event::{Action, CmdStatus, Event, MailWords, StatusSource, Work},
+    mailbox::GuestMessage,
     types::{Ns, VfId, MAX_VFS, MS, US},
+    vf::VfState,
 };
 
 use crate::{
     gpu::Gpu,
-    guest::{Deed, Guest},
+    guest::{Deed, Guest, Stage},
     referee::Referee,
     rng::Rng,
 };
@@ -45,6 +48,8 @@ enum Coming {
     ScrubDone(usize),
     /// The reset of the GPU is complete.
     GpuResetDone,
+    /// The host has filled a VF, or gives up.
+    Filled(usize),
     /// The operator does something.
     Host,
 }
@@ -104,6 +109,10 @@ pub struct World {
     pub stopped: bool,
     /// [`Action::AllPaused`] was said.
     pub all_paused: bool,
+    /// VFs that are adopted are filled, or given up, at random.
+    pub fills: bool,
+    /// What [`Action::Restored`] said last.
+    restored: Option<(VfId, bool)>,
     /// What VFs that are not listened to have sent last.
     unread: [Option<MailWords>; MAX_VFS],
     rng: Rng,
@@ -133,6 +142,8 @@ impl World {
             steps: 0,
             stopped: false,
             all_paused: false,
+            fills: true,
+            restored: None,
             unread: [None; MAX_VFS],
             rng,
             coming: BinaryHeap::new(),
@@ -300,7 +311,16 @@ impl World {
             }
             Action::Stopped => self.stopped = true,
             Action::AllPaused => self.all_paused = true,
-            Action::ClearValid(_) | Action::PfRuns(_) | Action::Paused(_) | Action::Note(_) => {}
+            Action::Adopted { vf, ok: true } if self.fills => {
+                let fills = self.rng.within(100 * US..50 * MS);
+                self.plan(fills, Coming::Filled(vf.index()));
+            }
+            Action::Restored { vf, ok } => self.restored = Some((vf, ok)),
+            Action::Adopted { .. }
+            | Action::ClearValid(_)
+            | Action::PfRuns(_)
+            | Action::Paused(_)
+            | Action::Note(_) => {}
         }
         Ok(())
     }
@@ -370,6 +390,8 @@ impl World {
                 let work = Work::GpuReset;
                 self.feed(Event::WorkDone { work, ok })?;
             }
+            Coming::Filled(n) if n < self.guests.len() => self.filled(n)?,
+            Coming::Filled(_) => {}
             Coming::Host => self.host()?,
         }
         Ok(true)
@@ -385,8 +407,7 @@ impl World {
             Deed::Nothing => Ok(()),
             Deed::Send(words) => self.hear(vf(n), words),
             Deed::Flr => {
-                self.referee.flr(self.now, vf(n));
-                self.gpu.flr(self.now, vf(n), &mut self.rng);
+                self.flr(vf(n));
                 Ok(())
             }
             Deed::Hang => {
@@ -394,6 +415,12 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// A VF is reset by its guest or its VMM.
+    pub fn flr(&mut self, vf: VfId) {
+        self.referee.flr(self.now, vf);
+        self.gpu.flr(self.now, vf, &mut self.rng);
     }
 
     /// A VF has sent a message; it is only read if it is listened to.
@@ -406,6 +433,67 @@ impl World {
         }
     }
 
+    /// The host has filled a VF as a stream said; or it gives up; or it gets it wrong.
+    fn filled(&mut self, n: usize) -> Verdict {
+        let (vf, had) = (vf(n), self.engine.adoption(vf(n)));
+        match self.rng.within(0..8) {
+            0 => return self.feed(Event::ResetVf(vf)),
+            // Too early.
+            1 => {
+                self.plan(10 * MS, Coming::Filled(n));
+                return self.feed(Event::Resume(vf));
+            }
+            _ => {}
+        }
+        let loaded = self.rng.chance(3, 4);
+        let wants = [None, None, Some(Access::Init), Some(Access::Reset)];
+        let want = match loaded {
+            true => self.rng.pick(&[None, None, None, Some(Access::Fini)]),
+            false => self.rng.pick(&wants),
+        };
+        // The shell writes to the slot of a VF that is its own only. It cannot know that the VF was
+        // reset a moment ago.
+        if had == Adoption::Taken {
+            let unread = self.gpu.unread_resets() & vf.bit() != 0;
+            self.gpu.plant(vf, loaded && !unread);
+        }
+        self.restored = None;
+        self.feed(Event::Adopted { vf, loaded, want })?;
+        let told = self.restored.take();
+        if told != Some((vf, had == Adoption::Taken)) {
+            return Err(format!("{vf:?} was {had:?} and is restored: {told:?}"));
+        }
+        if had != Adoption::Taken {
+            return Ok(());
+        }
+        if self.rng.chance(1, 8) {
+            self.feed(Event::ResetVf(vf))?;
+        }
+        self.arrives(n, loaded, want);
+        match self.rng.chance(3, 4) {
+            true => self.feed(Event::Resume(vf)),
+            // The operator does, some time.
+            false => Ok(()),
+        }
+    }
+
+    /// The guest that the stream has brought.
+    fn arrives(&mut self, n: usize, loaded: bool, want: Option<Access>) {
+        let guest = &mut self.guests[n];
+        guest.stage = match want {
+            Some(Access::Init) => Stage::Asked(GuestMessage::ReqInit),
+            Some(Access::Fini) => Stage::Asked(GuestMessage::ReqFini),
+            Some(Access::Reset) => Stage::Asked(GuestMessage::ReqReset),
+            None if loaded => Stage::Loaded,
+            None => Stage::Off,
+        };
+        let sleep = match want {
+            Some(_) => 12_000 * MS,
+            None => self.rng.within(MS..200 * MS),
+        };
+        self.nap(n, sleep);
+    }
+
     /// The operator does something at random.
     fn host(&mut self) -> Verdict {
         if self.guests.is_empty() || self.engine.phase() != Phase::On {
@@ -414,7 +502,7 @@ impl World {
         let again = self.rng.within(MS..200 * MS);
         self.plan(again, Coming::Host);
         let n = self.rng.within(0..self.guests.len() as u64) as usize;
-        match self.rng.within(0..20) {
+        match self.rng.within(0..26) {
             0..=1 => self.feed(Event::Pause(vf(n))),
             2..=4 => self.feed(Event::Resume(vf(n))),
             5 => self.feed(Event::ResetVf(vf(n))),
@@ -434,6 +522,22 @@ impl World {
                 let mode = self.rng.pick(&[Mode::Strict, Mode::WorkConserving]);
                 self.engine.set_mode(mode);
                 Ok(())
+            }
+            20..=23 => self.feed(Event::Adopt(vf(n))),
+            24 => {
+                // Not of a VF that the host has.
+                let loaded = self.rng.chance(1, 2);
+                let (vf, want) = (vf(n), None);
+                match self.engine.adoption(vf) {
+                    Adoption::Taken => Ok(()),
+                    _ => self.feed(Event::Adopted { vf, loaded, want }),
+                }
+            }
+            25 => {
+                if self.engine.vf_state(vf(n)) == VfState::Suspended {
+                    self.referee.seals(vf(n));
+                }
+                self.feed(Event::Seal(vf(n)))
             }
             14 => self.feed(Event::PauseAll),
             15..=16 => self.feed(Event::ResumeAll),

@@ -3,6 +3,7 @@
 //! Anything at any time: events that no hardware and no shell would send in this order.
 
 use gim_core::{
+    access::Access,
     actions::Actions,
     config::{Config, Mode, Policy},
     engine::Engine,
@@ -33,6 +34,15 @@ fn work() -> impl Strategy<Value = Work> {
     ]
 }
 
+fn want() -> impl Strategy<Value = Option<Access>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(Access::Init)),
+        Just(Some(Access::Fini)),
+        Just(Some(Access::Reset)),
+    ]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let source = prop_oneof![Just(StatusSource::Irq), Just(StatusSource::Poll)];
     prop_oneof![
@@ -50,6 +60,13 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Disable),
         2 => vf().prop_map(Event::Pause),
         2 => vf().prop_map(Event::Resume),
+        2 => vf().prop_map(Event::Adopt),
+        2 => (vf(), any::<bool>(), want()).prop_map(|(vf, loaded, want)| Event::Adopted {
+            vf,
+            loaded,
+            want,
+        }),
+        1 => vf().prop_map(Event::Seal),
         2 => vf().prop_map(Event::ResetVf),
         2 => any::<bool>().prop_map(Event::PfWork),
         1 => Just(Event::PauseAll),
