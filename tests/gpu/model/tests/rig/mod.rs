@@ -287,6 +287,11 @@ impl Rig {
         u32::from_le_bytes(self.host.system[at as usize..][..4].try_into().unwrap())
     }
 
+    /// `slot` goes on with the ring of `from`, which moved here.
+    pub(crate) fn go_on(&mut self, slot: usize, other: &Rig, from: usize) {
+        self.wptr[slot] = other.wptr[from];
+    }
+
     /// Puts packets into the ring of `slot` and rings the doorbell.
     pub(crate) fn submit(&mut self, slot: usize, packets: &[Packet<&[u32]>]) {
         for p in packets {
