@@ -255,6 +255,11 @@ impl<T: Transport> Chain<T> {
         }
     }
 
+    /// Steps in all.
+    pub fn steps(&self) -> u64 {
+        self.plan.steps
+    }
+
     /// Whether all steps are done.
     pub fn is_done(&self) -> bool {
         self.digests.done() == self.plan.jobs()

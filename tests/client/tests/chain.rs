@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A chain job on the model of the GPU, in virtual time: where it stays, and where it moves.
 
-#[allow(dead_code)]
 mod sim;
 
 use gpu_regs::referee::{self, func};

@@ -3,6 +3,7 @@
 //!
 //! The host is as simple as can be: it polls, waits for each command, and serves one request
 //! after the other.  It is here so that clients have someone to talk to.
+#![allow(dead_code)]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

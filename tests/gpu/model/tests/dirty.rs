@@ -76,7 +76,7 @@ fn there_is_nothing_without_the_property() {
         }
         r.cpu_write(1, 0, &[1]);
         assert_eq!(count(&mut r, 1), 0);
-        assert_eq!(r.stat(referee::FUNCTIONS) >> 32 & 0xA, 0);
+        assert_eq!((r.stat(referee::FUNCTIONS) >> 32) & 0xA, 0);
     }
 }
 
