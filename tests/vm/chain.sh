@@ -72,6 +72,13 @@ signals() {
 	return $rc
 }
 t "signals do the same, and then it leaves" signals
+# Nobody restores it here: that it gets this far is all that is asked.
+gets_ready() {
+	echo exit | vf-client --pci "$(vf 1)" resume --checkpoint /tmp/checkpoint --stdin > /tmp/ready 2>&1
+	cat /tmp/ready
+	grep -q '^ready [1-9]' /tmp/ready && grep -q 'told to end before it went on' /tmp/ready
+}
+t "another VF gets ready for it" gets_ready
 t "a damaged checkpoint is refused" refused "no checkpoint" sh -c "
 	head -c 100000 /tmp/checkpoint > /tmp/cut; vf-client --pci $(vf 1) resume --checkpoint /tmp/cut"
 
