@@ -7,6 +7,8 @@
 //! [`runner`]) and verifies every byte that the GPU was asked to write, and the bytes around
 //! them.  How the device is reached is a [`transport::Transport`]; [`vfio`] is one.
 
+pub mod chain;
+pub mod checkpoint;
 pub mod error;
 pub mod job;
 pub mod layout;

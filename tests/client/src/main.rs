@@ -3,6 +3,8 @@
 //!
 //! Exit status: 0 all right, 1 something failed, 2 wrong usage, 3 wrong bytes.
 
+mod chain_cli;
+
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +49,10 @@ enum Command {
     Handshake,
     /// Work and verify
     Run(RunArgs),
+    /// A long chain of dependent steps whose end is known; can be frozen and moved
+    Chain(chain_cli::ChainArgs),
+    /// Go on with a chain that was frozen elsewhere
+    Resume(chain_cli::ResumeArgs),
     /// Check that the framebuffer handed out holds nobody's bytes
     ScrubCheck,
     /// Send one mailbox message and report what the host does
@@ -359,6 +365,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Handshake => handshake(&cli, &voice),
         Command::Run(args) => run(&cli, args, &voice),
+        Command::Chain(args) => chain_cli::chain(&cli, args, &voice),
+        Command::Resume(args) => chain_cli::resume(&cli, args, &voice),
         Command::ScrubCheck => scrub_check(&cli, &voice),
         Command::RawMsg {
             message,

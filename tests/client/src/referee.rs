@@ -44,6 +44,14 @@ pub struct Function {
     pub busy_ns: u64,
     /// Mailbox messages it sent.
     pub messages: u64,
+    /// Start of the first run since INIT or a reset; 0: none.
+    pub first_run_start_ns: u64,
+    /// Start of the last run.
+    pub last_run_start_ns: u64,
+    /// End of the last finished run.
+    pub last_run_end_ns: u64,
+    /// Pages marked in its truth.
+    pub truth_pages: u64,
 }
 
 /// What the whole GPU did.
@@ -67,6 +75,8 @@ pub struct Snapshot {
     pub aborted: u64,
     /// Time that no function was running.
     pub nobody_ns: u64,
+    /// To be added to times before those of several GPUs are compared.
+    pub shared_offset_ns: i64,
     /// Functions by slot.
     pub functions: Vec<Function>,
 }
@@ -167,6 +177,34 @@ impl Referee {
         self.read64(map::NOW_NS)
     }
 
+    /// What is added to times before those of several GPUs of a machine are compared.
+    pub fn shared_offset_ns(&self) -> Result<i64> {
+        Ok(self.read64(map::SHARED_OFFSET_NS)? as i64) // two's complement
+    }
+
+    /// Whether the truth has the CPU's writes too, not the engine's alone.
+    pub fn truth_is_whole(&self) -> Result<bool> {
+        Ok(self.read32(map::FEATURES)? & map::FEATURE_TRUTH != 0)
+    }
+
+    /// The truth of function slot `slot`: bit b of word w says that page 64 w + b of its window
+    /// (4 KiB each) was written since it was cleared.  `pages` are read, and cleared if `take`.
+    pub fn truth(&self, slot: u32, pages: u64, take: bool) -> Result<Vec<u64>> {
+        self.write32(map::TRUTH_FN, slot)?;
+        let next = if take {
+            map::TRUTH_DATA
+        } else {
+            map::TRUTH_PEEK
+        };
+        (0..pages.div_ceil(64)).map(|_| self.read64(next)).collect()
+    }
+
+    /// Clears the truth of function slot `slot`.
+    pub fn clear_truth(&self, slot: u32) -> Result<()> {
+        self.write32(map::TRUTH_FN, slot)?;
+        self.write32(map::TRUTH_CLEAR, 1)
+    }
+
     /// Reads the counters of function slot `slot`: 0 is the PF, n + 1 is VFn.
     pub fn function(&self, slot: u32) -> Result<Function> {
         let get = |offset: u32| self.read64(map::FN + slot * map::FN_STRIDE + offset);
@@ -187,6 +225,10 @@ impl Referee {
             bad_packets: get(f::BAD_PACKETS)?,
             busy_ns: get(f::BUSY_NS)?,
             messages: get(f::MESSAGES)?,
+            first_run_start_ns: get(f::FIRST_RUN_START)?,
+            last_run_start_ns: get(f::LAST_RUN_START)?,
+            last_run_end_ns: get(f::LAST_RUN_END)?,
+            truth_pages: get(f::TRUTH_PAGES)?,
         })
     }
 
@@ -202,6 +244,7 @@ impl Referee {
             command_ns: self.read64(map::COMMAND_NS)?,
             aborted: self.read64(map::ABORTED)?,
             nobody_ns: self.read64(map::NOBODY_NS)?,
+            shared_offset_ns: self.shared_offset_ns()?,
             functions: (0..self.functions)
                 .map(|s| self.function(s))
                 .collect::<Result<_>>()?,

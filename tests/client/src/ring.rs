@@ -59,6 +59,16 @@ pub struct SdmaRing {
 }
 
 impl SdmaRing {
+    /// A ring that was written up to `wptr` and read up to `done`.
+    pub fn resume(wptr: u32, done: u32) -> Self {
+        Self { wptr, done }
+    }
+
+    /// Everything before this position has been read.
+    pub fn retired(&self) -> u32 {
+        self.done
+    }
+
     /// Bytes that can still be written.  A few stay free, so that full differs from empty.
     pub fn space(&self) -> usize {
         (RING_BYTES - 64).saturating_sub(self.wptr.wrapping_sub(self.done)) as usize
@@ -114,6 +124,19 @@ pub struct IhRing {
 }
 
 impl IhRing {
+    /// A ring that was read up to `rptr`.
+    pub fn resume(rptr: u32) -> Self {
+        // As an index it must lie inside, whatever a file says.
+        Self {
+            rptr: rptr % IH_BYTES / 4 * 4,
+        }
+    }
+
+    /// How far it was read.
+    pub fn position(&self) -> u32 {
+        self.rptr
+    }
+
     /// Hands over all entries that have come and gives their place back.  Says how many.
     pub fn drain<T: Transport>(
         &mut self,

@@ -60,6 +60,9 @@ pub trait Transport {
     /// Makes a buffer of at least `len` bytes, zeroed.
     fn dma_alloc(&mut self, len: usize) -> Result<DmaBuffer>;
 
+    /// The same at a bus address that another transport gave to such a buffer.
+    fn dma_alloc_at(&mut self, iova: u64, len: usize) -> Result<DmaBuffer>;
+
     /// Reads from a buffer; fails outside it.
     fn dma_read(&mut self, buffer: &DmaBuffer, offset: usize, data: &mut [u8]) -> Result<()>;
 

@@ -12,6 +12,7 @@ use gpu_regs::mailbox::{event, request, ACK_INT_EN, VALID_INT_EN};
 use gpu_regs::sdma::{Packet, Poll};
 use gpu_regs::vm::{Space, Table};
 use gpu_regs::{gart, ih, sdma};
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::layout::{self, AddressSpace};
@@ -40,6 +41,29 @@ pub struct Vf<T: Transport> {
     pub ring: SdmaRing,
     ih: IhRing,
     seq: u32,
+}
+
+/// What a [`Vf`] knows that is neither in the GPU nor in memory that the GPU reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VfState {
+    /// Bytes of framebuffer.
+    pub vram_bytes: u64,
+    /// GPU address of the DMA buffer.
+    pub dma_base: u64,
+    /// Bus address of the DMA buffer.
+    pub dma_iova: u64,
+    /// Bytes of the DMA buffer.
+    pub dma_len: usize,
+    /// Position up to which the copy engine's ring is written.
+    pub ring_written: u32,
+    /// Position up to which it is known to be read.
+    pub ring_retired: u32,
+    /// Position up to which the interrupt ring is read.
+    pub ih_read: u32,
+    /// Number of the last job.
+    pub seq: u32,
+    /// Counters.
+    pub stats: Stats,
 }
 
 /// What [`Vf::watch`] noticed.
@@ -73,6 +97,55 @@ impl<T: Transport> Vf<T> {
             ring: SdmaRing::default(),
             ih: IhRing::default(),
             seq: 0,
+        })
+    }
+
+    /// What of it is in this program alone.
+    pub fn save(&self) -> VfState {
+        VfState {
+            vram_bytes: self.space.vram_bytes,
+            dma_base: self.space.dma_base,
+            dma_iova: self.dma.iova,
+            dma_len: self.dma.len,
+            ring_written: self.ring.position(),
+            ring_retired: self.ring.retired(),
+            ih_read: self.ih.position(),
+            seq: self.seq,
+            stats: self.stats.clone(),
+        }
+    }
+
+    /// The bytes of the DMA buffer.  Whole only while the engine does not run.
+    pub fn memory(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.dma.len];
+        self.t.dma_read(&self.dma, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Takes over where another program left: its memory at the same bus address, interrupts and
+    /// bus master on.  Asks the host for nothing and touches neither registers nor framebuffer.
+    pub fn resume(mut t: T, state: &VfState, memory: &[u8]) -> Result<Self> {
+        if memory.len() != state.dma_len || memory.len() > layout::MAX_DMA {
+            return Err(Error::Unsupported(format!(
+                "{} bytes of memory for a DMA buffer of {}",
+                memory.len(),
+                state.dma_len
+            )));
+        }
+        let dma = t.dma_alloc_at(state.dma_iova, state.dma_len)?;
+        t.dma_write(&dma, 0, memory)?;
+        t.enable_interrupts()?;
+        Ok(Self {
+            t,
+            stats: state.stats.clone(),
+            space: AddressSpace {
+                vram_bytes: state.vram_bytes,
+                dma_base: state.dma_base,
+            },
+            dma,
+            ring: SdmaRing::resume(state.ring_written, state.ring_retired),
+            ih: IhRing::resume(state.ih_read),
+            seq: state.seq,
         })
     }
 

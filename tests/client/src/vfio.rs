@@ -179,15 +179,20 @@ impl Transport for Vfio {
     }
 
     fn dma_alloc(&mut self, len: usize) -> Result<DmaBuffer> {
+        let iova = self.next_iova;
+        self.dma_alloc_at(iova, len)
+    }
+
+    fn dma_alloc_at(&mut self, iova: u64, len: usize) -> Result<DmaBuffer> {
         let len = len.next_multiple_of(4096);
         let memory = Mapping::anonymous(len)?;
-        let iova = self.next_iova;
         // SAFETY: The memory is accessed by volatile operations only, and is unmapped by the
         // container's end before it is freed.
         unsafe { self.container.vfio_dma_map(iova, len, memory.as_ptr()) }.map_err(|e| {
             Error::transport(format!("mapping {len} bytes for DMA at {iova:#x}"), e)
         })?;
-        self.next_iova += (len as u64).next_multiple_of(1 << 20);
+        let end = iova.saturating_add((len as u64).next_multiple_of(1 << 20));
+        self.next_iova = self.next_iova.max(end);
         self.buffers.push(memory);
         Ok(DmaBuffer {
             iova,

@@ -37,7 +37,8 @@ struct GimGpuVf {
 struct GimGpu {
 	PCIDevice parent_obj;
 	GimBars bars;
-	MemoryRegion vram;
+	/* The framebuffer, and the same as VFs see it if their writes are to be noted. */
+	MemoryRegion vram, noted;
 	GimConfig cfg;
 	char *chip_name;
 	GimChip chip;

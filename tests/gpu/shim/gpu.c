@@ -103,6 +103,11 @@ static void host_window(void *opaque, uint32_t vf, uint64_t offset, uint64_t byt
 		show(&s->vf[vf]->bars, offset, bytes);
 }
 
+static uint64_t host_shared_now(void *opaque)
+{
+	return qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+}
+
 static void tick(void *opaque)
 {
 	gim_gpu_tick(((GimGpu *)opaque)->model);
@@ -158,10 +163,62 @@ static const MemoryRegionOps hole_ops = {
 	.valid = { .min_access_size = 1, .max_access_size = 8 },
 };
 
+static bool notes_writes(GimGpu *s)
+{
+	return s->cfg.dirty_tracking || s->cfg.truth;
+}
+
+/* A write through a VF's BAR0; reads go to the memory directly. */
+static void noted_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
+{
+	GimGpu *s = opaque;
+
+	stn_le_p((uint8_t *)memory_region_get_ram_ptr(&s->vram) + addr, size, value);
+	gim_gpu_written(s->model, addr, size);
+}
+
+static uint64_t noted_read(void *opaque, hwaddr addr, unsigned size)
+{
+	GimGpu *s = opaque;
+
+	return ldn_le_p((uint8_t *)memory_region_get_ram_ptr(&s->vram) + addr, size);
+}
+
+static const MemoryRegionOps noted_ops = {
+	.read = noted_read,
+	.write = noted_write,
+	.endianness = DEVICE_LITTLE_ENDIAN,
+	.valid = { .min_access_size = 1, .max_access_size = 8 },
+	.impl = { .min_access_size = 1, .max_access_size = 8 },
+};
+
+/*
+ * The framebuffer a second time, as QEMU's flash devices are: read as memory, written by calls.
+ * (QEMU's own function for that would allocate other memory.)  Not QEMU's dirty log: with several
+ * vCPU threads it can miss a write that is under way while the log is cleared, and it cannot tell
+ * VFs' writes from the PF's.
+ */
+static void noted_init(GimGpu *s)
+{
+	MemoryRegion *mr = &s->noted;
+
+	memory_region_init_ram_ptr(mr, OBJECT(s), "gim-gpu-noted", memory_region_size(&s->vram),
+				   memory_region_get_ram_ptr(&s->vram));
+	mr->ram = false;
+	mr->rom_device = true;
+	mr->ops = &noted_ops;
+	mr->opaque = s;
+	/* The GPU's engine may write there too. */
+	mr->disable_reentrancy_guard = true;
+}
+
 static void bars_init(PCIDevice *d, GimBars *b, GimGpu *s, uint64_t fb_bytes)
 {
+	bool noted = pci_is_vf(d) && notes_writes(s);
+
 	memory_region_init_io(&b->fb, OBJECT(d), &hole_ops, d, "gim-gpu-fb", fb_bytes);
-	memory_region_init_alias(&b->fb_window, OBJECT(d), "gim-gpu-fb-window", &s->vram, 0, 4 * KiB);
+	memory_region_init_alias(&b->fb_window, OBJECT(d), "gim-gpu-fb-window",
+				 noted ? &s->noted : &s->vram, 0, 4 * KiB);
 	memory_region_set_enabled(&b->fb_window, false);
 	memory_region_add_subregion_overlap(&b->fb, 0, &b->fb_window, 1);
 	pci_register_bar(d, 0, PREFETCH64, &b->fb);
@@ -326,6 +383,7 @@ static void pf_model_init(GimGpu *s)
 		.now = host_now,
 		.arm = host_arm,
 		.window = host_window,
+		.shared_now = host_shared_now,
 		.vram = memory_region_get_ram_ptr(&s->vram),
 		.vram_bytes = memory_region_size(&s->vram),
 	};
@@ -348,6 +406,8 @@ static void pf_realize(PCIDevice *d, Error **errp)
 		s->vf_bar_mb = MIN(256, pow2ceil(DIV_ROUND_UP(s->cfg.vram_mb, 4)));
 	if (!memory_region_init_ram(&s->vram, OBJECT(d), "gim-gpu-vram", vram, errp))
 		return;
+	if (notes_writes(s))
+		noted_init(s);
 	aperture = s->cfg.large_bar ? pow2ceil(vram) : MIN(PF_APERTURE, pow2ceil(vram));
 	bars_init(d, &s->bars, s, aperture);
 	show(&s->bars, 0, vram);
@@ -414,6 +474,7 @@ static const Property pf_properties[] = {
 	DEFINE_PROP_BOOL("dirty_tracking", GimGpu, cfg.dirty_tracking, false),
 	DEFINE_PROP_BOOL("large_bar", GimGpu, cfg.large_bar, false),
 	DEFINE_PROP_BOOL("poll_blocks_idle", GimGpu, cfg.poll_blocks_idle, false),
+	DEFINE_PROP_BOOL("truth", GimGpu, cfg.truth, false),
 };
 
 static void pf_class_init(ObjectClass *klass, void *data)

@@ -34,6 +34,7 @@ typedef struct GimConfig {
 	bool dirty_tracking;
 	bool large_bar;
 	bool poll_blocks_idle;
+	bool truth;
 } GimConfig;
 
 /* As HostOps in ffi.rs. */
@@ -43,12 +44,14 @@ typedef struct GimHostOps {
 	uint64_t (*now)(void *opaque);
 	void (*arm)(void *opaque, uint64_t at);
 	void (*window)(void *opaque, uint32_t vf, uint64_t offset, uint64_t bytes);
+	uint64_t (*shared_now)(void *opaque);
 	uint8_t *vram;
 	size_t vram_bytes;
 } GimHostOps;
 
 GimModel *gim_gpu_new(void *opaque, const GimConfig *cfg, const GimHostOps *ops);
 void gim_gpu_free(GimModel *m);
+void gim_gpu_written(GimModel *m, uint64_t at, uint64_t len);
 bool gim_gpu_chip(const char *name, GimChip *facts);
 uint32_t gim_gpu_bar_read(GimModel *m, uint32_t slot, uint32_t addr, uint8_t len);
 void gim_gpu_bar_write(GimModel *m, uint32_t slot, uint32_t addr, uint8_t len, uint32_t value);

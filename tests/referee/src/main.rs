@@ -3,6 +3,7 @@
 //!
 //! `get` prints one number, so that a shell script can compare it; `fault` makes the GPU misbehave.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -30,6 +31,31 @@ enum Command {
     },
     /// Print what the last switches cost, as JSON: medians in ns
     Switches,
+    /// Print a VF's first run's start, last run's start and end in a time that all GPUs of a
+    /// machine share, as JSON in ns
+    When {
+        /// VF, from 0
+        #[arg(long)]
+        vf: u32,
+    },
+    /// Print which pages of a VF's window were written: ranges of 4 KiB pages, one a line
+    Truth {
+        /// VF, from 0
+        #[arg(long)]
+        vf: u32,
+        /// Look at the first so many MiB of the window
+        #[arg(long, default_value_t = 1024)]
+        mib: u64,
+        /// Clear what was printed
+        #[arg(long)]
+        take: bool,
+        /// Clear all and print nothing
+        #[arg(long, conflicts_with = "take")]
+        clear: bool,
+        /// Write it as a bitmap, little endian, instead
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Set all counters to 0
     Reset,
     /// Arm a fault
@@ -143,6 +169,51 @@ fn switches(referee: &Referee) -> Result<serde_json::Value> {
     }))
 }
 
+/// When a VF ran, in shared time: what a move of it cost is told by two of these.
+fn when(referee: &Referee, vf: u32) -> Result<serde_json::Value> {
+    let f = referee.function(vf.saturating_add(1))?;
+    let offset = referee.shared_offset_ns()?;
+    let shared = |t: u64| (t != 0).then(|| t.saturating_add_signed(offset));
+    Ok(serde_json::json!({
+        "first_run_start_ns": shared(f.first_run_start_ns),
+        "last_run_start_ns": shared(f.last_run_start_ns),
+        "last_run_end_ns": shared(f.last_run_end_ns),
+    }))
+}
+
+/// Runs of bits that are set: first and last.
+fn ranges(words: &[u64]) -> Vec<(usize, usize)> {
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for (w, &word) in words.iter().enumerate() {
+        for page in (0..64).filter(|b| word & (1 << b) != 0).map(|b| w * 64 + b) {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == page => *last = page,
+                _ => ranges.push((page, page)),
+            }
+        }
+    }
+    ranges
+}
+
+fn truth(referee: &Referee, vf: u32, mib: u64, take: bool, out: Option<&Path>) -> Result<()> {
+    if !referee.truth_is_whole()? {
+        eprintln!(
+            "referee: writes by CPU are missing; the GPU needs truth=on or dirty_tracking=on"
+        );
+    }
+    let pages = mib.saturating_mul(256);
+    let words = referee.truth(vf.saturating_add(1), pages, take)?;
+    let Some(out) = out else {
+        for (first, last) in ranges(&words) {
+            println!("{first}-{last}");
+        }
+        return Ok(());
+    };
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    std::fs::write(out, bytes)
+        .map_err(|e| Error::transport(format!("writing {}", out.display()), e))
+}
+
 fn run(cli: Cli) -> Result<()> {
     let referee = Referee::find()?.ok_or_else(|| {
         Error::Unsupported("this machine has no debug device (1b36:0f0f)".to_owned())
@@ -154,6 +225,13 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Get { key, of } => println!("{}", get(&referee, &key, of)?),
         Command::Switches => println!("{}", switches(&referee)?),
+        Command::When { vf } => println!("{}", when(&referee, vf)?),
+        Command::Truth {
+            vf, clear: true, ..
+        } => referee.clear_truth(vf.saturating_add(1))?,
+        Command::Truth {
+            vf, mib, take, out, ..
+        } => truth(&referee, vf, mib, take, out.as_deref())?,
         Command::Reset => referee.reset_stats()?,
         Command::Fault {
             kind,
@@ -180,5 +258,19 @@ fn main() -> ExitCode {
             eprintln!("referee: {e}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_go_on_over_words() {
+        assert_eq!(ranges(&[0, 0]), []);
+        assert_eq!(
+            ranges(&[1 | 2 | 8, 1 << 63, 1]),
+            [(0, 1), (3, 3), (127, 128)]
+        );
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! The host is as simple as can be: it polls, waits for each command, and serves one request
 //! after the other.  It is here so that clients have someone to talk to.
+#![allow(dead_code)]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -305,6 +306,59 @@ impl Sim {
         self.send(slot, event::READY_TO_ACCESS_GPU, true);
     }
 
+    fn window(&self, slot: usize) -> std::ops::Range<usize> {
+        let size = u64::from(self.vf_mib) * MIB;
+        let base = u64::from(SAVE_MIB + 16) * MIB + (slot as u64 - 1) * size;
+        base as usize..(base + size) as usize
+    }
+
+    fn image(slot: usize) -> std::ops::Range<usize> {
+        let base = u64::from(SAVE_MIB) * MIB + slot as u64 * vsec::CONTEXT_UNIT;
+        base as usize..(base + vsec::CONTEXT_UNIT) as usize
+    }
+
+    /// Takes VF `n` off the engine for good, as before a move.
+    pub(crate) fn pause(&mut self, n: usize) {
+        let slot = n + 1;
+        if self.current == Some(slot) {
+            self.clear();
+        }
+        assert!(self.tenants[slot].saved && self.holder != Some(slot));
+        self.tenants[slot].active = false;
+    }
+
+    /// The client of VF `n` is gone, and its memory with it.
+    pub(crate) fn forget_memory(&mut self, n: usize) {
+        self.world.memory[n + 1].clear();
+    }
+
+    /// Lets a paused VF, or one that was put here, run again.
+    pub(crate) fn unpause(&mut self, n: usize) {
+        self.tenants[n + 1].active = true;
+    }
+
+    /// Context image and framebuffer of a paused VF.
+    pub(crate) fn take(&self, n: usize) -> (Vec<u8>, Vec<u8>) {
+        let part = |r: std::ops::Range<usize>| self.world.vram[r].to_vec();
+        (part(Self::image(n + 1)), part(self.window(n + 1)))
+    }
+
+    /// Puts a VF of another GPU here, in place of VF `n`.
+    pub(crate) fn put(&mut self, n: usize, image: &[u8], framebuffer: &[u8]) {
+        let slot = n + 1;
+        assert!(self.current != Some(slot));
+        self.gpu.flr(&mut self.world, slot);
+        let r = &self.gpu.chip().regs;
+        self.pf_write(r.reset_notification, u32::MAX);
+        self.world.vram[Self::image(slot)].copy_from_slice(image);
+        let window = self.window(slot);
+        self.world.vram[window].copy_from_slice(framebuffer);
+        self.tenants[slot] = Tenant {
+            active: true,
+            saved: true,
+        };
+    }
+
     /// A counter of the debug device.
     pub(crate) fn referee(&mut self, offset: u32) -> u64 {
         self.gpu.referee_read(&mut self.world, offset, 8)
@@ -451,9 +505,12 @@ impl Transport for SimVf {
         sim.gpu.doorbell(&mut sim.world, self.slot, index, value);
     }
     fn dma_alloc(&mut self, len: usize) -> Result<DmaBuffer> {
-        let len = len.next_multiple_of(4096);
         let iova = self.next_iova;
         self.next_iova += (len as u64).next_multiple_of(MIB);
+        self.dma_alloc_at(iova, len)
+    }
+    fn dma_alloc_at(&mut self, iova: u64, len: usize) -> Result<DmaBuffer> {
+        let len = len.next_multiple_of(4096);
         self.machine.borrow_mut().world.memory[self.slot].push((iova, vec![0; len]));
         Ok(DmaBuffer {
             iova,

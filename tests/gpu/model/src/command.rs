@@ -2,11 +2,11 @@
 //! GPU-IOV commands: what is legal when, how long it takes, what it does
 //! (gpu-iov-hardware.md, sections 2.3, 2.4 and Appendix A).
 
-use gpu_regs::ih::{cmd_complete_data, Entry, SRC_CMD_COMPLETE};
+use gpu_regs::ih::{cmd_complete_data, Entry, SRC_CMD_COMPLETE, SRC_MSG_FROM_VF};
 use gpu_regs::referee::{fault, violation};
 use gpu_regs::vsec::{self, cmd, intr, status};
 
-use crate::context::{self, Context};
+use crate::context::{self, Context, Outside};
 use crate::memory::slice;
 use crate::{Gpu, Host, Phase};
 
@@ -333,8 +333,8 @@ impl Gpu {
     }
 
     fn save(&mut self, h: &mut dyn Host, slot: usize) -> Result<(), Refusal> {
-        let ih = self.funcs.get(slot).map(|f| f.ih).unwrap_or_default();
-        let mut image = context::encode(&self.ctx, &ih);
+        let outside = self.funcs.get(slot).map(Outside::of).unwrap_or_default();
+        let mut image = context::encode(&self.ctx, &outside);
         if self
             .faults
             .strike(fault::CORRUPT_CONTEXT, slot, cmd::SAVE)
@@ -368,7 +368,7 @@ impl Gpu {
             .context_slot(slot, vram)
             .and_then(|(at, size)| slice(h.vram(), at, size))
             .and_then(|s| context::decode(self.chip, s));
-        let Some((ctx, ih)) = image else {
+        let Some((ctx, outside)) = image else {
             let status = if self.chip.vsec.hang_status {
                 status::GFX_HANG
             } else {
@@ -377,10 +377,7 @@ impl Gpu {
             return Err((status, violation::BAD_IMAGE));
         };
         self.ctx = ctx;
-        // The PF's interrupt ring never leaves it.
-        if let Some(f) = self.funcs.get_mut(slot).filter(|_| slot > 0) {
-            f.ih.restore(ih);
-        }
+        self.take_over(slot, outside);
         self.phase = Phase::Loaded(slot);
         Ok(())
     }
@@ -394,6 +391,7 @@ impl Gpu {
         if let Some(f) = self.funcs.get_mut(slot) {
             f.doorbells.clear();
             f.stats.forget_gap();
+            (f.known, f.moved) = (true, false);
             if slot > 0 {
                 // The PF's interrupt ring carries the end of this very command.
                 f.ih = Default::default();
@@ -414,5 +412,24 @@ impl Gpu {
             self.engine_doorbell(index, value);
         }
         self.poll_wptr(h, slot);
+        self.raise_again(h, slot);
+    }
+
+    /// The interrupts of a function that comes from elsewhere may have been lost on the way:
+    /// their conditions are looked at anew.
+    fn raise_again(&mut self, h: &mut dyn Host, slot: usize) {
+        let Some(f) = self.funcs.get_mut(slot) else {
+            return;
+        };
+        if !std::mem::take(&mut f.moved) {
+            return;
+        }
+        let (entries, message) = (f.ih.unread(), f.mailbox.waits_for_pf());
+        if entries {
+            self.ih_raise(h, slot);
+        }
+        if message {
+            self.ih_push(h, 0, Entry::new(SRC_MSG_FROM_VF, slot as u32 - 1));
+        }
     }
 }

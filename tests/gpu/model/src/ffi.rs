@@ -11,7 +11,7 @@ use std::ptr::null_mut;
 
 use gpu_regs::chip::CHIPS;
 
-use crate::{Config, Fault, Gpu, Host};
+use crate::{Config, Fault, Gpu, Host, Shared};
 
 /// What the shim offers.  Functions are numbered by slot.
 #[repr(C)]
@@ -23,6 +23,7 @@ pub struct HostOps {
     /// The time of the next tick, or `u64::MAX` for none.
     arm: extern "C" fn(*mut c_void, u64),
     window: extern "C" fn(*mut c_void, u32, u64, u64),
+    shared_now: extern "C" fn(*mut c_void) -> u64,
     vram: *mut u8,
     vram_bytes: usize,
 }
@@ -72,11 +73,15 @@ impl Host for Shim {
     fn window(&mut self, vf: usize, offset: u64, bytes: u64) {
         (self.ops.window)(self.opaque, vf as u32, offset, bytes);
     }
+    fn shared_now(&mut self) -> u64 {
+        (self.ops.shared_now)(self.opaque)
+    }
 }
 
 /// A model and the shim behind it.
 pub struct Instance {
     busy: Cell<bool>,
+    planes: Shared,
     inner: UnsafeCell<(Gpu, Shim)>,
 }
 
@@ -115,9 +120,11 @@ pub unsafe extern "C" fn gim_gpu_new(
 ) -> *mut Instance {
     // SAFETY: by contract of this function.
     let (cfg, ops) = unsafe { (&*cfg, *ops) };
+    let gpu = Gpu::new(cfg.clone());
     Box::into_raw(Box::new(Instance {
         busy: Cell::new(false),
-        inner: UnsafeCell::new((Gpu::new(cfg.clone()), Shim { opaque, ops })),
+        planes: gpu.planes(),
+        inner: UnsafeCell::new((gpu, Shim { opaque, ops })),
     }))
 }
 
@@ -130,6 +137,19 @@ pub unsafe extern "C" fn gim_gpu_free(p: *mut Instance) {
     if !p.is_null() {
         // SAFETY: by contract of this function.
         drop(unsafe { Box::from_raw(p) });
+    }
+}
+
+/// `len` bytes from `at` of the framebuffer were written through a VF's BAR0.  May come while the
+/// model is at work: its own engine may be who writes there.
+///
+/// # Safety
+/// As for [`enter`].
+#[no_mangle]
+pub unsafe extern "C" fn gim_gpu_written(p: *const Instance, at: u64, len: u64) {
+    // SAFETY: by contract of this function.
+    if let Some(i) = unsafe { p.as_ref() } {
+        i.planes.borrow_mut().written(at, len);
     }
 }
 

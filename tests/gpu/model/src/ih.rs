@@ -29,6 +29,9 @@ pub(crate) struct Ih {
     pub(crate) quiet: bool,
 }
 
+/// 32-bit words of an interrupt ring's registers.
+pub(crate) const IH_WORDS: usize = 8;
+
 impl Ih {
     /// Reads register `index`; `None` if it does not belong here.
     pub(crate) fn read(&self, regs: &IhRegs, index: u32) -> Option<u32> {
@@ -45,6 +48,46 @@ impl Ih {
         })
     }
 
+    /// Its registers in the order of an image.
+    pub(crate) fn words(&self) -> [u32; IH_WORDS] {
+        [
+            self.cntl,
+            self.base,
+            self.base_hi,
+            self.rptr,
+            self.wptr,
+            self.wb_hi,
+            self.wb_lo,
+            self.doorbell,
+        ]
+    }
+
+    pub(crate) fn from_words(words: [u32; IH_WORDS], overflow: bool, quiet: bool) -> Self {
+        let [cntl, base, base_hi, rptr, wptr, wb_hi, wb_lo, doorbell] = words;
+        Self {
+            cntl,
+            base,
+            base_hi,
+            rptr,
+            wptr,
+            wb_hi,
+            wb_lo,
+            doorbell,
+            overflow,
+            quiet,
+        }
+    }
+
+    /// Whether both are one ring, wherever they stand in it.
+    pub(crate) fn is_ring_of(&self, other: &Self) -> bool {
+        (self.cntl, self.base, self.base_hi) == (other.cntl, other.base, other.base_hi)
+    }
+
+    /// Entries wait to be read.
+    pub(crate) fn unread(&self) -> bool {
+        self.cntl & RB_ENABLE != 0 && (self.rptr != self.wptr || self.overflow)
+    }
+
     fn size_mask(&self) -> u32 {
         rb_bytes(self.cntl) - 1
     }
@@ -59,10 +102,7 @@ impl Ih {
     /// Takes over `other`, which was saved.  If it is the same ring, the positions stay: entries
     /// arrived, or were read, while the function was away.
     pub(crate) fn restore(&mut self, other: Ih) {
-        let same = self.cntl & RB_ENABLE != 0
-            && (self.base, self.base_hi) == (other.base, other.base_hi)
-            && self.cntl == other.cntl;
-        if !same {
+        if self.cntl & RB_ENABLE == 0 || !self.is_ring_of(&other) {
             *self = other;
         }
     }
@@ -163,9 +203,10 @@ impl Gpu {
         if raise {
             self.ih_raise(h, slot);
         }
+        self.follow(h, slot);
     }
 
-    fn ih_raise(&mut self, h: &mut dyn Host, slot: usize) {
+    pub(crate) fn ih_raise(&mut self, h: &mut dyn Host, slot: usize) {
         let Some(f) = self.funcs.get_mut(slot) else {
             return;
         };

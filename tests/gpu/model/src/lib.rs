@@ -14,6 +14,7 @@
 
 mod command;
 mod context;
+mod dirty;
 mod engine;
 mod fault;
 pub mod ffi;
@@ -26,8 +27,12 @@ mod regfile;
 mod reset;
 mod vsec;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use command::Command;
 use context::Context;
+use dirty::Planes;
 use fault::Faults;
 use gpu_regs::chip::{Chip, CHIPS};
 use ih::Ih;
@@ -35,6 +40,7 @@ use mailbox::Mailbox;
 use referee::{FnStats, Stats};
 use vsec::Vsec;
 
+pub use dirty::Shared;
 pub use fault::Fault;
 
 /// What the model needs from its surroundings.  Functions are numbered by slot: 0 is the PF,
@@ -54,6 +60,10 @@ pub trait Host {
     fn vram(&mut self) -> &mut [u8];
     /// The BAR0 window of VF `vf` (from 0) now shows `bytes` (0 for none) from `offset`.
     fn window(&mut self, vf: usize, offset: u64, bytes: u64);
+    /// A clock in nanoseconds that all GPUs of a machine share, whatever their virtual time.
+    fn shared_now(&mut self) -> u64 {
+        self.now()
+    }
 }
 
 /// Properties of the device that do not change while it lives.
@@ -90,12 +100,21 @@ pub struct Config {
     pub tick_ns: u32,
     /// A command that asks for it raises an interrupt at its end.
     pub completion_irq: bool,
-    /// Hardware dirty tracking is present (accepted; the plane is not modelled yet).
+    /// The GPU has a dirty plane ([`gpu_regs::dirty`]).
     pub dirty_tracking: bool,
     /// The PF's BAR0 shows the whole framebuffer.
     pub large_bar: bool,
     /// Every poll that does not match holds up IDLE, not only those encoded so.
     pub poll_blocks_idle: bool,
+    /// The referee hears of writes through VFs' BAR0 too, with or without a dirty plane.
+    pub truth: bool,
+}
+
+impl Config {
+    /// Whether somebody has to know of writes through VFs' BAR0.
+    pub fn traps_writes(&self) -> bool {
+        self.dirty_tracking || self.truth
+    }
 }
 
 impl Default for Config {
@@ -118,6 +137,7 @@ impl Default for Config {
             dirty_tracking: false,
             large_bar: false,
             poll_blocks_idle: false,
+            truth: false,
         }
     }
 }
@@ -156,6 +176,10 @@ struct Func {
     doorbells: Vec<(u32, u32)>,
     mm_index: u32,
     mm_index_hi: u32,
+    /// It was initialised or loaded since its last reset.
+    known: bool,
+    /// Its context came from elsewhere and did not run yet.
+    moved: bool,
     stats: FnStats,
 }
 
@@ -178,6 +202,7 @@ pub struct Gpu {
     /// The engine's work is done up to this time.
     engine_at: u64,
     command: Option<Command>,
+    planes: Shared,
     stats: Stats,
     faults: Faults,
     armed: Option<u64>,
@@ -191,6 +216,7 @@ impl Gpu {
         cfg.packet_ns = cfg.packet_ns.max(10);
         cfg.vram_mb = cfg.vram_mb.clamp(16, 0xFFF0);
         let chip = CHIPS.get(cfg.chip as usize).copied();
+        let planes = Planes::new(cfg.vfs);
         let funcs = (0..=cfg.vfs).map(|_| Func::default()).collect();
         Self {
             chip: chip.unwrap_or(&gpu_regs::chip::TONGA),
@@ -205,6 +231,7 @@ impl Gpu {
             ctx: Context::default(),
             engine_at: 0,
             command: None,
+            planes: Rc::new(RefCell::new(planes)),
             stats: Stats::default(),
             faults: Faults::default(),
             armed: None,

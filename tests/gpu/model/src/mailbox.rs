@@ -18,6 +18,21 @@ struct Way {
     acked: bool,
 }
 
+impl Way {
+    fn flags(&self) -> u32 {
+        u32::from(self.valid) | (u32::from(self.pending) << 1) | (u32::from(self.acked) << 2)
+    }
+
+    fn new(flags: u32, data: [u32; 4]) -> Self {
+        Self {
+            data,
+            valid: flags & 1 != 0,
+            pending: flags & 2 != 0,
+            acked: flags & 4 != 0,
+        }
+    }
+}
+
 /// Which side of the mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -119,6 +134,41 @@ impl Mailbox {
             signal.valid_irq = *peer_int & VALID_INT_EN != 0;
         }
         signal
+    }
+
+    /// What a context image keeps of it: flags, then the VF's interrupt enables and the dwords
+    /// of both ways.
+    pub(crate) fn image(&self) -> (u32, [u32; 9]) {
+        let mut words = [self.vf_int, 0, 0, 0, 0, 0, 0, 0, 0];
+        let data = self.to_vf.data.iter().chain(&self.to_pf.data);
+        for (w, &d) in words.iter_mut().skip(1).zip(data) {
+            *w = d;
+        }
+        (self.to_vf.flags() | (self.to_pf.flags() << 3), words)
+    }
+
+    /// The mailbox of an image; the PF's interrupt enables are not in it.
+    pub(crate) fn from_image(flags: u32, words: [u32; 9]) -> Self {
+        let [vf_int, a, b, c, d, e, f, g, h] = words;
+        Self {
+            to_vf: Way::new(flags, [a, b, c, d]),
+            to_pf: Way::new(flags >> 3, [e, f, g, h]),
+            pf_int: 0,
+            vf_int: vf_int & (VALID_INT_EN | ACK_INT_EN),
+        }
+    }
+
+    /// Takes over the mailbox of a function that comes from elsewhere.
+    pub(crate) fn restore(&mut self, image: Self) {
+        *self = Self {
+            pf_int: self.pf_int,
+            ..image
+        };
+    }
+
+    /// A message of the VF's waits, and the PF wants to be interrupted by such.
+    pub(crate) fn waits_for_pf(&self) -> bool {
+        self.to_pf.pending && self.pf_int & VALID_INT_EN != 0
     }
 
     /// INT_CNTL of a side.

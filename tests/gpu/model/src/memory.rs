@@ -168,6 +168,7 @@ impl Gpu {
                 Ok((Place::Vram(at), _)) => match slice(h.vram(), at, n) {
                     Some(s) => {
                         s.copy_from_slice(head);
+                        self.wrote(slot, at, n as u64);
                         Ok(())
                     }
                     None => Err(Failure::Window),
@@ -195,19 +196,13 @@ impl Gpu {
             .then_some(u32::from_le_bytes(b))
     }
 
-    /// A framebuffer access by MM_INDEX: `addr` relative to the function's window.
-    pub(crate) fn mm_vram<'a>(
-        &self,
-        h: &'a mut dyn Host,
-        slot: usize,
-        addr: u64,
-    ) -> Option<&'a mut [u8]> {
+    /// Where in the framebuffer an access by MM_INDEX goes: `addr` relative to the function's
+    /// window.
+    pub(crate) fn mm_place(&self, h: &mut dyn Host, slot: usize, addr: u64) -> Option<u64> {
         let vram = h.vram().len() as u64;
         let (offset, size) = self.window_of(slot, vram)?;
         let addr = addr & !3;
-        (addr < size)
-            .then(|| slice(h.vram(), offset + addr, 4))
-            .flatten()
+        (addr < size).then_some(offset + addr)
     }
 }
 

@@ -8,6 +8,7 @@ use gpu_regs::referee::fault;
 use gpu_regs::{pci, sdma};
 
 use crate::mailbox::{Mailbox, Side, Signal};
+use crate::memory::slice;
 use crate::{Gpu, Host};
 
 /// What a gated register reads.
@@ -181,7 +182,8 @@ impl Gpu {
             _ if at & (1 << 31) != 0 => {
                 let addr = u64::from(at & !(1 << 31)) | (u64::from(hi) << 31);
                 let bytes = self
-                    .mm_vram(h, slot, addr)
+                    .mm_place(h, slot, addr)
+                    .and_then(|at| slice(h.vram(), at, 4))
                     .and_then(|s| (&*s).try_into().ok());
                 bytes.map_or(GATED, u32::from_le_bytes)
             }
@@ -200,8 +202,10 @@ impl Gpu {
             MM_INDEX_HI => f.mm_index_hi = v,
             _ if at & (1 << 31) != 0 => {
                 let addr = u64::from(at & !(1 << 31)) | (u64::from(hi) << 31);
-                if let Some(s) = self.mm_vram(h, slot, addr) {
+                let place = self.mm_place(h, slot, addr);
+                if let Some((at, s)) = place.and_then(|at| Some((at, slice(h.vram(), at, 4)?))) {
                     s.copy_from_slice(&v.to_le_bytes());
+                    self.wrote(slot, at, 4);
                 }
             }
             _ if allowed => self.reg_write(h, slot, at >> 2, v, false),
@@ -245,6 +249,9 @@ impl Gpu {
         if let Some(i) = self.mirrored_window(index) {
             return v.windows.get(i).copied().unwrap_or(0);
         }
+        if let Some(value) = self.dirty_read(index) {
+            return value;
+        }
         match index {
             i if i == r.reset_notification => v.reset_notification,
             i if Some(i) == r.vm_init_status => v.vm_init,
@@ -270,6 +277,9 @@ impl Gpu {
 
     fn pf_write(&mut self, h: &mut dyn Host, index: u32, value: u32) {
         let r = &self.chip.regs;
+        if self.dirty_write(index, value) {
+            return;
+        }
         match (index, self.mirrored_window(index)) {
             (_, Some(i)) if i < self.cfg.vfs as usize => self.set_window(h, i, value),
             (_, Some(_)) => {}
@@ -332,6 +342,7 @@ impl Gpu {
             _ => {}
         }
         self.mailbox_signal(h, side, vf, signal);
+        self.follow(h, vf);
     }
 
     fn mailbox_signal(&mut self, h: &mut dyn Host, from: Side, vf: usize, s: Signal) {
@@ -367,7 +378,9 @@ impl Gpu {
         if slot > self.enabled || (slot == 0 && self.pf_dead()) {
             return;
         }
-        if !self.ih_doorbell(h, slot, index, value) {
+        if self.ih_doorbell(h, slot, index, value) {
+            self.follow(h, slot);
+        } else {
             if self.running() == Some(slot) {
                 self.engine_doorbell(index, value);
             } else if let Some(f) = self.funcs.get_mut(slot) {
@@ -379,6 +392,7 @@ impl Gpu {
                 let now = h.now();
                 f.stats.wants_since.get_or_insert(now);
             }
+            self.follow(h, slot);
         }
         self.settle(h);
     }

@@ -36,6 +36,7 @@ pub(crate) struct FnStats {
     pub(crate) busy_ns: u64,
     pub(crate) max_run_ns: u64,
     pub(crate) messages: u64,
+    pub(crate) first_run_start: u64,
     /// Since when it has had work and not run.
     pub(crate) wants_since: Option<u64>,
     /// Start of the run in progress, or of the part of it that counts.
@@ -49,6 +50,7 @@ impl FnStats {
     pub(crate) fn forget_gap(&mut self) {
         self.gap_since = None;
         self.wants_since = None;
+        self.first_run_start = 0;
     }
 
     /// All counters to 0 at `now`; what is in progress counts from here.
@@ -58,6 +60,7 @@ impl FnStats {
             wants_since: from_now(self.wants_since),
             running_since: from_now(self.running_since),
             gap_since: from_now(self.gap_since),
+            first_run_start: self.first_run_start,
             ..Self::default()
         };
     }
@@ -87,6 +90,7 @@ impl FnStats {
             func::BUSY_NS => self.busy_ns,
             func::MAX_RUN_NS => self.max_run_ns,
             func::MESSAGES => self.messages,
+            func::FIRST_RUN_START => self.first_run_start,
             _ => 0,
         }
     }
@@ -182,7 +186,7 @@ impl Stats {
 }
 
 /// Counters of a function block by name.
-const NAMES: [(&str, u32); 23] = [
+const NAMES: [(&str, u32); 25] = [
     ("run_ns", func::RUN_NS),
     ("runs", func::RUNS),
     ("max_gap_ns", func::MAX_GAP_NS),
@@ -206,6 +210,8 @@ const NAMES: [(&str, u32); 23] = [
     ("busy_ns", func::BUSY_NS),
     ("max_run_ns", func::MAX_RUN_NS),
     ("messages", func::MESSAGES),
+    ("first_run_start_ns", func::FIRST_RUN_START),
+    ("truth_pages", func::TRUTH_PAGES),
 ];
 
 impl Gpu {
@@ -221,6 +227,9 @@ impl Gpu {
         };
         f.runs += 1;
         f.last_run_start = t;
+        if f.first_run_start == 0 {
+            f.first_run_start = t;
+        }
         f.running_since = Some(t);
         if let Some(g) = f.gap_since.take() {
             f.max_gap_ns = f.max_gap_ns.max(t.saturating_sub(g));
@@ -255,14 +264,14 @@ impl Gpu {
         self.settle(h);
         let now = h.now();
         if len >= 8 {
-            return self.referee_value(off & !7, now);
+            return self.referee_value(h, off & !7, now);
         }
         if off & 7 == 4 && self.stats.held.0 == off {
             let v = self.stats.held.1;
             self.stats.held = (0, 0);
             return u64::from(v);
         }
-        let v = self.referee_value(off & !7, now);
+        let v = self.referee_value(h, off & !7, now);
         if off & 4 != 0 {
             return v >> 32;
         }
@@ -271,7 +280,7 @@ impl Gpu {
     }
 
     /// The eight bytes at `off`, a multiple of 8.
-    fn referee_value(&self, off: u32, now: u64) -> u64 {
+    fn referee_value(&self, h: &mut dyn Host, off: u32, now: u64) -> u64 {
         let s = &self.stats;
         let pair = |lo: u32, hi: u32| u64::from(lo) | (u64::from(hi) << 32);
         let [kind, slot, cmd, arg, count] = s.fault;
@@ -299,14 +308,15 @@ impl Gpu {
                     }
             }
             map::ABORTED => s.aborted,
+            map::SHARED_OFFSET_NS => h.shared_now().wrapping_sub(now),
+            map::TRUTH_FN..=map::TRUTH_PAGES => self.truth_value(off),
             map::FAULT_KIND => pair(kind, slot),
             map::FAULT_CMD => pair(cmd, arg),
             map::FAULT_COUNT => pair(count, self.faults.armed() as u32),
             map::FAULT_HITS => self.faults.hits(),
             map::FN..map::LOG => {
                 let i = (off - map::FN) / map::FN_STRIDE;
-                let f = self.funcs.get(i as usize);
-                f.map_or(0, |f| f.stats.read((off - map::FN) % map::FN_STRIDE, now))
+                self.function_value(i as usize, (off - map::FN) % map::FN_STRIDE, now)
             }
             _ => match off.checked_sub(map::LOG) {
                 Some(o) if o < map::LOG_ENTRIES * map::LOG_STRIDE => s.read_log(o),
@@ -315,10 +325,31 @@ impl Gpu {
         }
     }
 
+    /// A counter of function `slot`.
+    fn function_value(&self, slot: usize, off: u32, now: u64) -> u64 {
+        match (off, slot.checked_sub(1)) {
+            (func::TRUTH_PAGES, Some(vf)) => self.planes.borrow().truth_pages_of(vf),
+            _ => self.funcs.get(slot).map_or(0, |f| f.stats.read(off, now)),
+        }
+    }
+
+    fn truth_value(&self, off: u32) -> u64 {
+        let mut p = self.planes.borrow_mut();
+        match off {
+            map::TRUTH_FN => u64::from(p.truth_at().0),
+            map::TRUTH_INDEX => u64::from(p.truth_at().1),
+            map::TRUTH_DATA => p.truth_next(true),
+            map::TRUTH_PEEK => p.truth_next(false),
+            map::TRUTH_PAGES => p.truth_pages(),
+            _ => 0,
+        }
+    }
+
     fn features(&self) -> u32 {
         u32::from(self.cfg.completion_irq)
             | (u32::from(self.cfg.dirty_tracking) << 1)
             | (u32::from(self.cfg.large_bar) << 2)
+            | (u32::from(self.cfg.traps_writes()) * map::FEATURE_TRUTH)
     }
 
     fn phase_code(&self) -> u32 {
@@ -342,6 +373,9 @@ impl Gpu {
                 self.stats.reset(now);
                 self.funcs.iter_mut().for_each(|f| f.stats.reset(now));
             }
+            map::TRUTH_FN => self.planes.borrow_mut().truth_select(value),
+            map::TRUTH_CLEAR if value & 1 != 0 => self.planes.borrow_mut().truth_clear(),
+            map::TRUTH_INDEX => self.planes.borrow_mut().truth_seek(value),
             map::FAULT_GO if value == map::FAULT_ARM => {
                 let [kind, slot, cmd, arg, count] = self.stats.fault;
                 self.arm_fault(
@@ -381,16 +415,16 @@ impl Gpu {
     pub fn referee_json(&mut self, h: &mut dyn Host) -> String {
         self.settle(h);
         let now = h.now();
-        let functions: Vec<_> = self
-            .funcs
-            .iter()
-            .map(|f| {
+        let functions: Vec<_> = (0..self.funcs.len())
+            .map(|slot| {
                 NAMES
                     .iter()
-                    .map(|&(n, o)| (n, f.stats.read(o, now)))
+                    .map(|&(n, o)| (n, self.function_value(slot, o, now)))
                     .collect::<BTreeMap<_, _>>()
             })
             .collect();
+        let offset = h.shared_now().wrapping_sub(now) as i64;
+        let nobody = self.referee_value(h, map::NOBODY_NS, now);
         let s = &self.stats;
         json!({
             "now_ns": now,
@@ -401,7 +435,8 @@ impl Gpu {
             "commands": s.commands,
             "command_ns": s.command_ns,
             "aborted": s.aborted,
-            "nobody_ns": self.referee_value(map::NOBODY_NS, now),
+            "nobody_ns": nobody,
+            "shared_offset_ns": offset,
             "faults_armed": self.faults.armed(),
             "fault_hits": self.faults.hits(),
             "on_engine": self.phase.slot(),

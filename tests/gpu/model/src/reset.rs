@@ -47,8 +47,9 @@ impl Gpu {
         self.pf_regs = Default::default();
         self.mailbox_index = 0;
         self.enabled = 0;
+        self.planes.borrow_mut().set_enabled(0);
         for vf in 0..self.cfg.vfs as usize {
-            h.window(vf, 0, 0);
+            self.show_window(h, vf, 0, 0);
         }
         self.settle(h);
     }
@@ -66,6 +67,7 @@ impl Gpu {
             self.forget(h, slot);
         }
         self.enabled = vfs;
+        self.planes.borrow_mut().set_enabled(vfs);
         self.settle(h);
     }
 

@@ -219,7 +219,7 @@ impl Gpu {
         }
         let vram = h.vram().len() as u64;
         let (offset, size) = self.window_of(vf + 1, vram).unwrap_or((0, 0));
-        h.window(vf, offset, size);
+        self.show_window(h, vf, offset, size);
     }
 
     /// Whether the window of `slot` is set, inside the framebuffer, and apart from every other

@@ -24,8 +24,10 @@ pub const VERSION: u32 = 0x004;
 pub const VERSION_VALUE: u32 = 1;
 /// 32 bit: functions of the GPU, 1 + VFs it can have.
 pub const FUNCTIONS: u32 = 0x008;
-/// 32 bit: b0 completion interrupts, b1 dirty tracking, b2 large BAR.
+/// 32 bit: b0 completion interrupts, b1 dirty tracking, b2 large BAR, b3 [`FEATURE_TRUTH`].
 pub const FEATURES: u32 = 0x00C;
+/// FEATURES: the truth ([`TRUTH_DATA`]) has the CPU's writes too, not the engine's alone.
+pub const FEATURE_TRUTH: u32 = 1 << 3;
 /// 64 bit: the time.
 pub const NOW_NS: u32 = 0x010;
 /// 64 bit: when the statistics were last reset.
@@ -50,6 +52,10 @@ pub const LOG_COUNT: u32 = 0x048;
 pub const NOBODY_NS: u32 = 0x050;
 /// 64 bit: commands that came to no end: aborted by a reset.
 pub const ABORTED: u32 = 0x058;
+/// 64 bit, two's complement: a clock that all emulated GPUs of a machine share, less [`NOW_NS`].
+/// What is added to times of different GPUs before they are compared.  It is constant as long as
+/// virtual time goes with the host's (no icount, no stop).
+pub const SHARED_OFFSET_NS: u32 = 0x060;
 /// 32 bit, write 1: all counters to 0.  Runs in progress count from now on.
 pub const RESET_STATS: u32 = 0x080;
 
@@ -73,6 +79,24 @@ pub const FAULT_ARM: u32 = 1;
 pub const FAULT_CLEAR: u32 = 2;
 /// Most faults that can be armed at once.
 pub const MAX_FAULTS: usize = 64;
+
+/// 32 bit: function that the truth registers are about; writing it sets TRUTH_INDEX to 0.
+///
+/// The truth has one bit for each 4 KiB page of the function's window: the page was written by
+/// the function, or through its BAR0, since the bit was cleared.  Nothing clears it but TRUTH_DATA,
+/// TRUTH_CLEAR, and a change of the window or of the number of VFs.  The PF has none.
+pub const TRUTH_FN: u32 = 0x120;
+/// 32 bit, write 1: clear the function's truth.
+pub const TRUTH_CLEAR: u32 = 0x124;
+/// 32 bit: number of the 64-bit word that is read next.
+pub const TRUTH_INDEX: u32 = 0x128;
+/// 64 bit: the word at TRUTH_INDEX, bit b of word w for page 64 w + b; it is cleared, and
+/// TRUTH_INDEX moves on by one.
+pub const TRUTH_DATA: u32 = 0x130;
+/// 64 bit: the same without clearing.
+pub const TRUTH_PEEK: u32 = 0x138;
+/// 64 bit: bits set.
+pub const TRUTH_PAGES: u32 = 0x140;
 
 /// No function.
 pub const NONE: u32 = u32::MAX;
@@ -132,6 +156,11 @@ pub mod func {
     pub const MAX_RUN_NS: u32 = 0xA8;
     /// Messages it sent by mailbox.
     pub const MESSAGES: u32 = 0xB0;
+    /// Start of the first run since INIT or a reset, 0 if there was none; kept when the counters
+    /// are set to 0.
+    pub const FIRST_RUN_START: u32 = 0xB8;
+    /// Pages marked in its truth ([`super::TRUTH_DATA`]).
+    pub const TRUTH_PAGES: u32 = 0xC0;
 }
 
 /// First entry of the command log: [`LOG_ENTRIES`] entries of [`LOG_STRIDE`] bytes.

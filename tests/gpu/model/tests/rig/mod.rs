@@ -110,15 +110,21 @@ pub(crate) fn rigs() -> impl Iterator<Item = Rig> {
 
 /// The same with other properties.
 pub(crate) fn rig_with(cfg: Config) -> Rig {
+    rig_sized(cfg, 4)
+}
+
+/// The same with `vfs` VFs.
+pub(crate) fn rig_sized(cfg: Config, vfs: u32) -> Rig {
+    let vram_mb = 64 + 16 * vfs;
     let cfg = Config {
-        vfs: 4,
-        vram_mb: 128,
+        vfs,
+        vram_mb,
         ..cfg
     };
     let host = Fake {
         now: 1000,
         armed: None,
-        vram: vec![0; 128 << 20],
+        vram: vec![0; (vram_mb as usize) << 20],
         system: vec![0; SYSTEM],
         irqs: [0; 17],
         windows: [(0, 0); 16],
@@ -145,9 +151,10 @@ pub(crate) fn base(slot: usize) -> u64 {
 impl Rig {
     /// What a driver programs before the first command.
     pub(crate) fn setup(&mut self) {
-        self.gpu.set_enabled(&mut self.host, 4);
+        let vfs = self.gpu.config().vfs;
+        self.gpu.set_enabled(&mut self.host, vfs);
         self.cfg(self.vsec().context, vsec::context(CONTEXT, 1));
-        for n in 0..4 {
+        for n in 0..vfs as usize {
             let at = (base(n + 1) / MB) as u32;
             self.cfg(self.vsec().vf_fb + 4 * n as u16, self.vsec().window(at, 16));
         }
@@ -280,6 +287,11 @@ impl Rig {
         u32::from_le_bytes(self.host.system[at as usize..][..4].try_into().unwrap())
     }
 
+    /// `slot` goes on with the ring of `from`, which moved here.
+    pub(crate) fn go_on(&mut self, slot: usize, other: &Rig, from: usize) {
+        self.wptr[slot] = other.wptr[from];
+    }
+
     /// Puts packets into the ring of `slot` and rings the doorbell.
     pub(crate) fn submit(&mut self, slot: usize, packets: &[Packet<&[u32]>]) {
         for p in packets {
@@ -301,6 +313,16 @@ impl Rig {
     }
     pub(crate) fn fb32(&mut self, slot: usize, at: u64) -> u32 {
         u32::from_le_bytes(self.fb(slot, at, 4).try_into().unwrap())
+    }
+    /// Writes a function's framebuffer by CPU: through its BAR0.
+    pub(crate) fn cpu_write(&mut self, slot: usize, at: u64, bytes: &[u8]) {
+        self.fb(slot, at, bytes.len()).copy_from_slice(bytes);
+        if slot > 0 {
+            let planes = self.gpu.planes();
+            planes
+                .borrow_mut()
+                .written(base(slot) + at, bytes.len() as u64);
+        }
     }
     pub(crate) fn violations(&mut self) -> u64 {
         self.stat(referee::VIOLATIONS)
