@@ -5,6 +5,7 @@
 //! All that happens becomes an [`Event`]; the engine answers with [`Action`]s, which are carried
 //! out at once, under the same lock. Nothing here decides anything.
 
+mod control;
 mod copy;
 mod irq;
 mod slow;

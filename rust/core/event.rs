@@ -115,7 +115,8 @@ pub enum Event {
     Resume(VfId),
     /// The host orders a reset of the VF.
     ResetVf(VfId),
-    /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access is finished first.
+    /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access and a scrub that
+    /// is going on are finished first, others wait.
     PauseAll,
     /// The host lets the scheduler go on.
     ResumeAll,

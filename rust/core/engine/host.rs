@@ -4,6 +4,7 @@
 
 use super::super::{
     actions::Actions,
+    config::Preset,
     event::{
         Action,
         Note,
@@ -51,6 +52,11 @@ impl Engine {
         }
         self.phase = Phase::On;
         self.count = count;
+        if self.cfg.preset() == Preset::Short {
+            // Where promises leave no room for it, the slices stay.
+            let _ = self.cfg.set_preset(Preset::Short, count);
+            self.parts.forget();
+        }
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
         (self.own_resets, self.new_resets) = (0, 0);

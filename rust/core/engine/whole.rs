@@ -146,7 +146,8 @@ impl Engine {
             return;
         }
         let off = !matches!(self.seat, Seat::Running(_) | Seat::Idled(_));
-        let parked = off && self.flight.is_none() && self.slot.turn == Turn::Nobody;
+        let idle = self.flight.is_none() && !self.scrubs();
+        let parked = off && idle && self.slot.turn == Turn::Nobody;
         let lost = matches!(self.phase, Phase::Dead | Phase::Gone);
         if (parked && self.blocked.is_none()) || lost {
             self.freezing = false;

@@ -46,6 +46,18 @@ enum Command {
     /// Set or list virtual functions
     #[command(subcommand)]
     Vfs(Vfs),
+    /// Take a VF off the engine, or park the scheduler; its guest waits
+    Pause(Whom),
+    /// Let a paused VF, or the scheduler, go on
+    Resume(Whom),
+    /// Reset a VF; gives a quarantined one another chance
+    Reset {
+        #[command(flatten)]
+        choice: Choice,
+        /// The VF, counted from 0
+        #[arg(long)]
+        vf: u32,
+    },
     /// Watch the VFs of a GPU: shares of its time, switches, gaps
     Top(TopArgs),
     /// Print every counter
@@ -85,6 +97,15 @@ struct Choice {
 }
 
 #[derive(Args)]
+struct Whom {
+    #[command(flatten)]
+    choice: Choice,
+    /// Only this VF, counted from 0; without it, all of the GPU
+    #[arg(long)]
+    vf: Option<u32>,
+}
+
+#[derive(Args)]
 struct TopArgs {
     #[command(flatten)]
     choice: Choice,
@@ -118,6 +139,15 @@ fn run(cli: &Cli) -> Result<()> {
             force,
         }) => show::set_vfs(&sysfs, choice.gpu.as_deref(), *count, *force, cli.json),
         Command::Stats { choice, vf } => show::stats(&sysfs, choice.gpu.as_deref(), *vf, cli.json),
+        Command::Pause(Whom { choice, vf }) => {
+            show::order(&sysfs, choice.gpu.as_deref(), *vf, "pause", cli.json)
+        }
+        Command::Resume(Whom { choice, vf }) => {
+            show::order(&sysfs, choice.gpu.as_deref(), *vf, "resume", cli.json)
+        }
+        Command::Reset { choice, vf } => {
+            show::order(&sysfs, choice.gpu.as_deref(), Some(*vf), "reset", cli.json)
+        }
         Command::Top(args) => top::run(&sysfs, args, cli.json),
     }
 }
