@@ -134,7 +134,7 @@ impl pci::Driver for Gim {
     fn unbind<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
         *this.vf_files.lock() = None;
         this.gpu.disable_vfs_at_unbind();
-        this.gpu.hw().stop();
+        this.gpu.finish();
     }
 }
 

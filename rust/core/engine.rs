@@ -460,9 +460,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets how much of something a VF may have.
+    /// Sets how much of something a VF may have; what VFs have had so far is forgotten.
     pub fn set_rate(&mut self, limit: Limit, rate: Rate) {
         self.cfg.set_rate(limit, rate);
+        for each in &mut self.vfs {
+            each.buckets[limit.index()] = Bucket::FULL;
+        }
     }
 
     /// Sets whether limits are enforced.

@@ -222,6 +222,10 @@ pub enum Note {
     Dead,
     /// The whole GPU is reset.
     GpuReset,
+    /// The reset of the whole GPU is done: its VFs are scrubbed and admitted again.
+    GpuReady,
+    /// The device has left the bus.
+    Gone,
     /// A VF has exceeded a limit. Said once per offence, not for each message that is dropped.
     Guard {
         /// Which VF.
@@ -249,4 +253,18 @@ pub enum ResetReason {
     HostRequest,
     /// The whole GPU is reset.
     GpuReset,
+}
+
+impl ResetReason {
+    /// The name that the ABI gives the reason.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hang => "hang",
+            Self::FullAccessTimeout => "full-access-timeout",
+            Self::GuestRequest => "guest-request",
+            Self::GuestFlr => "guest-flr",
+            Self::HostRequest => "host-request",
+            Self::GpuReset => "gpu-reset",
+        }
+    }
 }

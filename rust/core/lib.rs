@@ -15,6 +15,7 @@ pub mod engine;
 pub mod event;
 pub mod guard;
 pub mod mailbox;
+pub mod notice;
 pub mod partition;
 pub mod policy;
 pub mod switch;

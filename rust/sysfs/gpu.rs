@@ -159,7 +159,11 @@ impl GpuDir {
     }
 
     fn stats(&self, out: &mut Page<'_>) -> Result {
-        let s = self.0.with(|st| st.engine.gpu_stats(now_ns()));
+        let (s, events, dropped) = self.0.with(|st| {
+            let notices = &st.notices;
+            let stats = st.engine.gpu_stats(now_ns());
+            (stats, notices.count(), notices.dropped())
+        });
         lines!(out,
             "switches": s.switches,
             "switch_ns": s.switch_time,
@@ -170,6 +174,8 @@ impl GpuDir {
             "pf_run_ns": s.pf_run,
             "gpu_resets": s.gpu_resets,
             "stray_events": s.stray,
+            "uevents": events,
+            "uevents_dropped": dropped,
         )
     }
 }

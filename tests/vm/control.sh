@@ -21,10 +21,10 @@ standstill() {
 }
 goes_on() { ! standstill "$1"; }
 
-for i in 0 1; do
-	vf-client --pci "$(vf $i)" run --seconds 20 --seed $i > /tmp/c$i 2>&1 &
-	eval "c$i=$!"
-done
+vf-client --pci "$(vf 0)" run --seconds 20 --seed 0 > /tmp/c0 2>&1 &
+c0=$!
+vf-client --pci "$(vf 1)" run --seconds 20 --seed 1 > /tmp/c1 2>&1 &
+c1=$!
 wait_for 5 is_state vf1 active
 wait_for 5 is_state vf2 active
 t "a VF is running" grep -qx running "$A/vf1/control"

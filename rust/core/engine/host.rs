@@ -85,6 +85,9 @@ impl Engine {
 
     /// The device has left the bus.
     pub(super) fn gone(&mut self, out: &mut Actions) {
+        if self.phase != Phase::Gone {
+            out.push(Action::Note(Note::Gone));
+        }
         self.phase = Phase::Gone;
         self.lose_seat(out);
         self.drop_vfs(out);

@@ -118,6 +118,7 @@ impl Engine {
             0 => Phase::Off,
             _ => Phase::On,
         };
+        out.push(Action::Note(Note::GpuReady));
         self.housekeeping_at = self.now.saturating_add(self.cfg.housekeeping());
         for vf in self.enabled() {
             if matches!(self.vf(vf).state, VfState::Unavailable | VfState::Resetting) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `gimctl`: the operator's tool for `gim`.
 
+mod events;
 mod show;
 mod top;
 
@@ -60,6 +61,8 @@ enum Command {
     },
     /// Watch the VFs of a GPU: shares of its time, switches, gaps
     Top(TopArgs),
+    /// Print what the driver tells: limits exceeded, resets, quarantines, trouble with the GPU
+    Events(EventsArgs),
     /// Print every counter
     Stats {
         #[command(flatten)]
@@ -120,6 +123,18 @@ struct TopArgs {
     once: bool,
 }
 
+#[derive(Args)]
+struct EventsArgs {
+    #[command(flatten)]
+    choice: Choice,
+    /// Stop after this many events
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Stop after this many seconds
+    #[arg(short, long, value_parser = interval)]
+    seconds: Option<f64>,
+}
+
 fn interval(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(s) if (0.05..=3600.0).contains(&s) => Ok(s),
@@ -148,6 +163,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Reset { choice, vf } => {
             show::order(&sysfs, choice.gpu.as_deref(), Some(*vf), "reset", cli.json)
         }
+        Command::Events(args) => events::run(&sysfs, args, cli.json),
         Command::Top(args) => top::run(&sysfs, args, cli.json),
     }
 }
