@@ -14,3 +14,4 @@ pub(crate) mod queue;
 pub(crate) mod sysfs;
 pub(crate) mod timer;
 pub(crate) mod trace;
+pub(crate) mod uevent;

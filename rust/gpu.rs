@@ -5,9 +5,11 @@
 //! All that happens becomes an [`Event`]; the engine answers with [`Action`]s, which are carried
 //! out at once, under the same lock. Nothing here decides anything.
 
+mod control;
 mod copy;
 mod irq;
 mod slow;
+mod tell;
 mod vfs;
 
 pub(crate) use self::irq::IrqHandler;
@@ -37,7 +39,6 @@ use kernel::{
 use crate::{
     ffi::{
         boxed,
-        log::may_log,
         queue::OwnQueue,
         timer,
         trace, //
@@ -49,10 +50,9 @@ use crate::{
         event::{
             Action,
             Event,
-            Note,
-            ResetReason,
             StatusSource, //
         },
+        notice::Notices,
         partition::Partition,
         types::{
             Fcn,
@@ -70,6 +70,9 @@ const MAX_FOLLOW_UPS: usize = 64;
 const RESETS: u64 = 0;
 const SCRUBS: u64 = 1;
 
+/// And telling user space, which waits for neither.
+const NOTICES: u64 = 2;
+
 /// One GPU.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Gpu {
@@ -79,6 +82,8 @@ pub(crate) struct Gpu {
     reset_work: Work<Self, RESETS>,
     #[pin]
     scrub_work: Work<Self, SCRUBS>,
+    #[pin]
+    notice_work: Work<Self, NOTICES>,
     #[pin]
     changed: CondVar,
     #[pin]
@@ -93,6 +98,8 @@ pub(crate) struct State {
     pub(crate) engine: KBox<Engine>,
     /// The framebuffer table while VFs are enabled.
     pub(crate) table: Option<Partition>,
+    /// What user space is still to be told.
+    pub(crate) notices: KBox<Notices>,
     actions: KBox<Actions>,
     /// How far the interrupt ring has been read, in bytes.
     ih_read: u32,
@@ -120,20 +127,24 @@ impl Gpu {
     pub(crate) fn new(hw: Hw, cfg: &Config) -> Result<Arc<Self>> {
         static ENGINE: Engine = Engine::new(Config::DEFAULT);
         static ACTIONS: Actions = Actions::new();
+        static NONE: Notices = Notices::new();
 
         let queue = OwnQueue::new(c"gim")?;
         let mut engine = boxed::copied(&ENGINE)?;
         engine.configure(cfg);
         let actions = boxed::copied(&ACTIONS)?;
+        let notices = boxed::copied(&NONE)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 timer <- HrTimer::new(),
                 reset_work <- new_work!("gim::reset"),
                 scrub_work <- new_work!("gim::scrub"),
+                notice_work <- new_work!("gim::notice"),
                 changed <- new_condvar!("gim::changed"),
                 state <- new_spinlock_irq!(State {
                     engine,
                     table: None,
+                    notices,
                     actions,
                     ih_read: 0,
                     resets: 0,
@@ -151,6 +162,12 @@ impl Gpu {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// The last act before the device is let go: nobody is told anything after this.
+    pub(crate) fn finish(&self) {
+        self.hw.stop();
+        self.flush_slow();
     }
 
     /// The hardware.
@@ -223,73 +240,9 @@ impl Gpu {
             | Action::Adopted { .. }
             | Action::Restored { .. } => this.changed.notify_all(),
             Action::Listen(vf) => return this.receive(vf),
-            Action::Note(note) => this.note(st, note),
+            Action::Note(note) => Self::note(this, st, note),
         }
         None
-    }
-
-    /// Tells whoever watches.
-    fn note(&self, st: &mut State, note: Note) {
-        let gpu = self.id();
-        let dev = self.hw.pf.get();
-        match note {
-            Note::Switch { from, to, took } => {
-                trace::switch(gpu, from.map_or(0xff, fcn_number), fcn_number(to), took);
-            }
-            Note::State { vf, from, to } => {
-                // CAST: The discriminants are small and never negative.
-                trace::state(gpu, vf.raw().into(), from as u32, to as u32);
-                self.changed.notify_all();
-            }
-            Note::CmdFailed { cmd, status } => {
-                // CAST: As above.
-                trace::command_failed(
-                    gpu,
-                    cmd.kind as u32,
-                    fcn_number(cmd.fcn),
-                    status.map_or(0x100, u32::from),
-                );
-                match status {
-                    _ if !may_log() => {}
-                    Some(code) => dev_warn!(dev, "{cmd:?} ended with status {code:#04x}\n"),
-                    None => dev_warn!(dev, "{cmd:?} timed out\n"),
-                }
-            }
-            Note::Reset { vf, reason } => {
-                // CAST: As above.
-                trace::reset(gpu, vf.raw().into(), reason as u32);
-                if reason == ResetReason::GuestRequest {
-                    st.requested |= vf.bit();
-                }
-                // A guest or its VMM resets at every start: that is no news.
-                let ordinary = matches!(reason, ResetReason::GuestFlr | ResetReason::GuestRequest);
-                if !ordinary && may_log() {
-                    dev_warn!(dev, "VF{} is reset: {reason:?}\n", vf.raw());
-                }
-            }
-            Note::MessageDropped { vf, code } => {
-                trace::mailbox(gpu, vf.raw().into(), 2, code, 0);
-            }
-            Note::LostIrq => {}
-            Note::GpuReset => dev_err!(dev, "the GPU does not answer: it is reset\n"),
-            Note::Guard { vf, limit, act } => {
-                // CAST: As above.
-                trace::guard(gpu, vf.raw().into(), limit as u32, act as u32);
-                if may_log() {
-                    dev_warn!(dev, "VF{} exceeds {}: {act:?}\n", vf.raw(), limit.name());
-                }
-            }
-            Note::Dead => dev_err!(
-                dev,
-                "the GPU does not answer: disable its VFs and reset it\n"
-            ),
-            Note::Polling => {
-                dev_warn!(
-                    dev,
-                    "completion interrupts do not come: commands are polled\n"
-                );
-            }
-        }
     }
 
     /// Arms the timer to what the engine wants, unless it is armed so already.
@@ -364,6 +317,7 @@ impl_has_hr_timer! {
 impl_has_work! {
     impl HasWork<Self, RESETS> for Gpu { self.reset_work }
     impl HasWork<Self, SCRUBS> for Gpu { self.scrub_work }
+    impl HasWork<Self, NOTICES> for Gpu { self.notice_work }
 }
 
 // SAFETY: `PinnedDrop` below cancels the timer.

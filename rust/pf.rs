@@ -29,7 +29,10 @@ use crate::{
             Config,
             Mode, //
         },
-        types::US, //
+        types::{
+            VfId,
+            US, //
+        },
     },
     gpu::{
         Gpu,
@@ -131,7 +134,7 @@ impl pci::Driver for Gim {
     fn unbind<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
         *this.vf_files.lock() = None;
         this.gpu.disable_vfs_at_unbind();
-        this.gpu.hw().stop();
+        this.gpu.finish();
     }
 }
 
@@ -186,7 +189,11 @@ fn enable_at_load(gpu: &Arc<Gpu>, files: &GpuFiles) -> Option<VfFiles> {
 fn config(pdev: &pci::Device<Core<'_>>, chip: Chip) -> Result<Config> {
     let mut cfg = Config::DEFAULT;
     let slice = u64::from(module_parameters::slice_us.value()).saturating_mul(US);
-    let checked = cfg.set_slices(slice).and_then(|()| {
+    let slices = match slice == cfg.slice(VfId::FIRST) {
+        true => Ok(()),
+        false => cfg.set_slices(slice),
+    };
+    let checked = slices.and_then(|()| {
         cfg.set_completion(match hal::hal(chip).completion() {
             hal::Completion::Irq => Completion::Irq,
             hal::Completion::Poll(interval) => Completion::Poll { interval },

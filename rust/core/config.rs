@@ -84,6 +84,18 @@ pub enum Policy {
     Qos,
 }
 
+/// Where the slices come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Preset {
+    /// 6 ms.
+    Long,
+    /// 2 ms for up to 8 VFs, 1 ms above; the slices follow the number of VFs.
+    Short,
+    /// Set one by one.
+    Own,
+}
+
 /// A setting that is a time, with its range.
 struct Range {
     what: &'static str,
@@ -167,6 +179,7 @@ pub const LOST_IRQS_MAX: u8 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     slices: Table<Ns>,
+    preset: Preset,
     shares: Table<Share>,
     pf_slice: Ns,
     watchdog: Ns,
@@ -195,6 +208,7 @@ impl Config {
     /// Slices of 6 ms, watchdog 50 ms, completion interrupts, work-conserving round robin.
     pub const DEFAULT: Self = Self {
         slices: [6 * MS; MAX_VFS],
+        preset: Preset::Long,
         shares: [Share::DEFAULT; MAX_VFS],
         pf_slice: 2 * MS,
         watchdog: 50 * MS,
@@ -255,12 +269,25 @@ impl Config {
             });
         }
         self.slices = with(ns);
+        self.preset = Preset::Own;
         Ok(())
     }
 
-    /// Sets the slices of all VFs as suits their number: 2 ms up to 8 VFs, 1 ms above.
-    pub fn set_short_slices(&mut self, count: u8) -> Result<(), RangeError> {
-        self.set_slices(if count <= 8 { 2 * MS } else { MS })
+    /// Where the slices come from.
+    pub const fn preset(&self) -> Preset {
+        self.preset
+    }
+
+    /// Sets the slices of all VFs by a preset, for `count` VFs (0: none are enabled yet);
+    /// [`Preset::Own`] keeps them as they are.
+    pub fn set_preset(&mut self, preset: Preset, count: u8) -> Result<(), RangeError> {
+        match preset {
+            Preset::Long => self.set_slices(6 * MS)?,
+            Preset::Short => self.set_slices(if count <= 8 { 2 * MS } else { MS })?,
+            Preset::Own => {}
+        }
+        self.preset = preset;
+        Ok(())
     }
 
     /// What a VF is promised by [`Policy::Qos`].
@@ -500,8 +527,36 @@ mod tests {
             )
             .is_err());
         assert_eq!(cfg.share(f), share);
-        cfg.set_short_slices(16).unwrap();
+        cfg.set_preset(Preset::Short, 16).unwrap();
         assert_eq!(cfg.slice(g), MS);
+    }
+
+    #[test]
+    fn presets_are_left_by_setting_a_slice() {
+        let mut cfg = Config::DEFAULT;
+        let vf = VfId::new(2).unwrap();
+        assert_eq!(cfg.preset(), Preset::Long);
+        for (count, ns) in [(0, 2 * MS), (8, 2 * MS), (16, MS)] {
+            cfg.set_preset(Preset::Short, count).unwrap();
+            assert_eq!((cfg.preset(), cfg.slice(vf)), (Preset::Short, ns));
+        }
+        assert!(cfg.set_slice(vf, 0).is_err());
+        assert_eq!(cfg.preset(), Preset::Short);
+        cfg.set_slice(vf, 3 * MS).unwrap();
+        assert_eq!(cfg.preset(), Preset::Own);
+        cfg.set_preset(Preset::Own, 16).unwrap();
+        assert_eq!(cfg.slice(vf), 3 * MS);
+        cfg.set_preset(Preset::Long, 16).unwrap();
+        assert_eq!(cfg, Config::DEFAULT);
+        // A promise that leaves no room for the preset keeps what is in force.
+        let share = Share {
+            latency: Some(5 * MS),
+            ..Share::DEFAULT
+        };
+        cfg.set_preset(Preset::Short, 2).unwrap();
+        cfg.set_share(vf, share).unwrap();
+        assert!(cfg.set_preset(Preset::Long, 2).is_err());
+        assert_eq!((cfg.preset(), cfg.slice(vf)), (Preset::Short, 2 * MS));
     }
 
     #[test]

@@ -50,6 +50,7 @@ use super::{
         Config,
         Mode,
         Policy,
+        Preset,
         RangeError, //
     },
     event::{
@@ -100,6 +101,37 @@ pub enum Phase {
     Dead,
     /// The device has left the bus: nothing is ever commanded again.
     Gone,
+}
+
+/// How far a VF, or the whole scheduler, has followed an order to pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Held {
+    /// Not ordered.
+    No,
+    /// Ordered: full access or a reset is finished first.
+    Pending,
+    /// Off the engine, or such that it will never be on it.
+    Yes,
+}
+
+impl Held {
+    const fn new(ordered: bool, pending: bool) -> Self {
+        match (ordered, pending) {
+            (false, _) => Self::No,
+            (true, true) => Self::Pending,
+            (true, false) => Self::Yes,
+        }
+    }
+
+    /// The name that the ABI gives it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::No => "running",
+            Self::Pending => "pausing",
+            Self::Yes => "paused",
+        }
+    }
 }
 
 /// What the engine knows of one VF.
@@ -401,6 +433,17 @@ impl Engine {
         self.cfg.set_slices(ns)
     }
 
+    /// Sets the slices of all VFs by a preset, from their next slices on.
+    pub fn set_preset(&mut self, preset: Preset) -> Result<(), RangeError> {
+        self.parts.forget();
+        self.cfg.set_preset(preset, self.count)
+    }
+
+    /// Sets how long a command may take, from the next command on: 1 ms to 5 s.
+    pub fn set_watchdog(&mut self, ns: Ns) -> Result<(), RangeError> {
+        self.cfg.set_watchdog(ns)
+    }
+
     /// Sets whether unused time is given to others, from the next decision on.
     pub fn set_mode(&mut self, mode: Mode) {
         self.cfg.set_mode(mode);
@@ -429,9 +472,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Sets how much of something a VF may have.
+    /// Sets how much of something a VF may have; what VFs have had so far is forgotten.
     pub fn set_rate(&mut self, limit: Limit, rate: Rate) {
         self.cfg.set_rate(limit, rate);
+        for each in &mut self.vfs {
+            each.buckets[limit.index()] = Bucket::FULL;
+        }
     }
 
     /// Sets whether limits are enforced.
@@ -472,6 +518,26 @@ impl Engine {
     /// Where the VF is in its life.
     pub const fn vf_state(&self, vf: VfId) -> VfState {
         self.vfs[vf.index()].state
+    }
+
+    /// Whether the host has paused the VF.
+    pub const fn held(&self, vf: VfId) -> Held {
+        Held::new(self.paused & vf.bit() != 0, self.pausing & vf.bit() != 0)
+    }
+
+    /// Whether the host has parked the scheduler.
+    pub const fn all_held(&self) -> Held {
+        Held::new(self.frozen, self.freezing)
+    }
+
+    /// Whether a guest has the VF: its driver is loaded, or is being loaded or unloaded.
+    pub const fn has_guest(&self, vf: VfId) -> bool {
+        let each = &self.vfs[vf.index()];
+        match each.state {
+            VfState::FullAccess | VfState::Active => true,
+            VfState::Suspended => each.loaded,
+            _ => false,
+        }
     }
 
     /// What the VF has had until `now`.

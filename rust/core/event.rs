@@ -132,7 +132,8 @@ pub enum Event {
     Seal(VfId),
     /// The host orders a reset of the VF.
     ResetVf(VfId),
-    /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access is finished first.
+    /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access and a scrub that
+    /// is going on are finished first, others wait.
     PauseAll,
     /// The host lets the scheduler go on.
     ResumeAll,
@@ -255,6 +256,10 @@ pub enum Note {
     Dead,
     /// The whole GPU is reset.
     GpuReset,
+    /// The reset of the whole GPU is done: its VFs are scrubbed and admitted again.
+    GpuReady,
+    /// The device has left the bus.
+    Gone,
     /// A VF has exceeded a limit. Said once per offence, not for each message that is dropped.
     Guard {
         /// Which VF.
@@ -282,4 +287,18 @@ pub enum ResetReason {
     HostRequest,
     /// The whole GPU is reset.
     GpuReset,
+}
+
+impl ResetReason {
+    /// The name that the ABI gives the reason.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hang => "hang",
+            Self::FullAccessTimeout => "full-access-timeout",
+            Self::GuestRequest => "guest-request",
+            Self::GuestFlr => "guest-flr",
+            Self::HostRequest => "host-request",
+            Self::GpuReset => "gpu-reset",
+        }
+    }
 }

@@ -71,6 +71,17 @@ pub enum Act {
     Quarantine,
 }
 
+impl Act {
+    /// The name that the ABI gives the act.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Delay => "delay",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
 /// How much of something a VF may have: `count` at once, and `count` per `window` in the long run.
 ///
 /// # Invariants

@@ -18,6 +18,7 @@ pub mod guard;
 pub mod hash;
 pub mod mailbox;
 pub mod migrate;
+pub mod notice;
 pub mod partition;
 pub mod policy;
 pub mod rounds;

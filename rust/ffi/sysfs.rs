@@ -3,7 +3,10 @@
 //! Directories in sysfs whose files are methods of a Rust type.
 
 use core::{
-    fmt,
+    fmt::{
+        self,
+        Write as _, //
+    },
     marker::PhantomData,
     ptr::NonNull, //
 };
@@ -21,59 +24,70 @@ use super::pci::{
     VfDevice, //
 };
 
-/// A file of a [`Dir`].
+/// Writes the value of a file, a newline at the end.
+pub(crate) type Show<T> = fn(&T, &mut Page<'_>) -> Result;
+
+/// Takes a new value; the text has no white space around it.
+pub(crate) type Store<T> = fn(&T, &str) -> Result;
+
+/// A file of a [`Dir`]: its name and what is called when it is read and written.
 #[repr(C)]
-pub(crate) struct Attr {
+pub(crate) struct Attr<T> {
     attr: bindings::attribute,
-    id: u32,
+    show: Option<Show<T>>,
+    store: Option<Store<T>>,
 }
 
 // SAFETY: Only read; the name points to a string constant.
-unsafe impl Sync for Attr {}
+unsafe impl<T> Sync for Attr<T> {}
 
-impl Attr {
-    /// A file that can be read by everybody; `id` is what [`DirType::show`] gets.
-    pub(crate) const fn ro(name: &'static CStr, id: u32) -> Self {
-        Self::new(name, id, 0o444)
+impl<T> Attr<T> {
+    /// A file that everybody can read.
+    pub(crate) const fn ro(name: &'static CStr, show: Show<T>) -> Self {
+        Self::new(name, 0o444, Some(show), None)
     }
 
-    /// A file that root can write too.
-    pub(crate) const fn rw(name: &'static CStr, id: u32) -> Self {
-        Self::new(name, id, 0o644)
+    /// A file that everybody can read and root can write.
+    pub(crate) const fn rw(name: &'static CStr, show: Show<T>, store: Store<T>) -> Self {
+        Self::new(name, 0o644, Some(show), Some(store))
     }
 
     #[allow(clippy::needless_update, reason = "with lockdep there are more fields")]
-    const fn new(name: &'static CStr, id: u32, mode: u16) -> Self {
+    const fn new(
+        name: &'static CStr,
+        mode: u16,
+        show: Option<Show<T>>,
+        store: Option<Store<T>>,
+    ) -> Self {
         Self {
             attr: bindings::attribute {
                 name: kernel::str::as_char_ptr_in_const_context(name),
                 mode,
                 ..pin_init::zeroed()
             },
-            id,
+            show,
+            store,
         }
     }
 }
 
-/// What the files of a directory show.
-pub(crate) trait DirType: Send + Sync + 'static {
+/// What a directory holds.
+pub(crate) trait DirType: Sized + Send + Sync + 'static {
     /// The files.
-    const ATTRS: &'static [Attr];
-
-    /// Writes the value of file `id`, a newline at the end.
-    fn show(&self, id: u32, out: &mut Page<'_>) -> Result;
-
-    /// Takes a new value for file `id`; `text` has no white space around it.
-    fn store(&self, id: u32, text: &str) -> Result {
-        let _ = (id, text);
-        Err(EACCES)
-    }
+    const ATTRS: &'static [Attr<Self>];
 }
 
 /// The one page that a file of sysfs can show.
 pub(crate) struct Page<'a> {
     buf: &'a mut [u8; PAGE_SIZE],
     len: usize,
+}
+
+impl Page<'_> {
+    /// Writes a line; `ENOSPC` once the page is full.
+    pub(crate) fn line(&mut self, line: impl fmt::Display) -> Result {
+        writeln!(self, "{line}").map_err(|_| ENOSPC)
+    }
 }
 
 impl fmt::Write for Page<'_> {
@@ -207,10 +221,10 @@ impl<T: DirType> Type<T> {
     unsafe fn resolve<'a>(
         kobj: *mut bindings::kobject,
         attr: *mut bindings::attribute,
-    ) -> (&'a T, u32) {
+    ) -> (&'a T, &'a Attr<T>) {
         // SAFETY: By the contract; both are the first fields of `repr(C)` structures. `data` is
         // valid while file methods run, by the invariant of `Dir`.
-        unsafe { (&*(*kobj.cast::<Node<T>>()).data, (*attr.cast::<Attr>()).id) }
+        unsafe { (&*(*kobj.cast::<Node<T>>()).data, &*attr.cast::<Attr<T>>()) }
     }
 
     /// # Safety
@@ -222,11 +236,11 @@ impl<T: DirType> Type<T> {
         buf: *mut c_char,
     ) -> isize {
         // SAFETY: sysfs calls this for the nodes and attributes that `Dir::new` added.
-        let (data, id) = unsafe { Self::resolve(kobj, attr) };
+        let (data, attr) = unsafe { Self::resolve(kobj, attr) };
         // SAFETY: sysfs passes a page that is ours for the call.
         let buf = unsafe { &mut *buf.cast::<[u8; PAGE_SIZE]>() };
         let mut page = Page { buf, len: 0 };
-        match data.show(id, &mut page) {
+        match attr.show.map_or(Err(EIO), |show| show(data, &mut page)) {
             // CAST: At most `PAGE_SIZE`.
             Ok(()) => page.len as isize,
             Err(e) => e.to_errno() as isize,
@@ -243,12 +257,12 @@ impl<T: DirType> Type<T> {
         len: usize,
     ) -> isize {
         // SAFETY: As for `show`.
-        let (data, id) = unsafe { Self::resolve(kobj, attr) };
+        let (data, attr) = unsafe { Self::resolve(kobj, attr) };
         // SAFETY: sysfs passes `len` bytes that stay for the call.
         let bytes = unsafe { core::slice::from_raw_parts(buf.cast::<u8>(), len) };
-        let stored = core::str::from_utf8(bytes)
-            .map_err(|_| EINVAL)
-            .and_then(|text| data.store(id, text.trim()));
+        let text = core::str::from_utf8(bytes).map_err(|_| EINVAL);
+        let store = attr.store.ok_or(EACCES);
+        let stored = text.and_then(|text| store?(data, text.trim()));
         match stored {
             // CAST: sysfs writes at most a page.
             Ok(()) => len as isize,

@@ -17,6 +17,7 @@ use super::{
     State, //
 };
 use crate::gim_core::{
+    engine::Held,
     event::Event,
     partition::Partition,
     vf::VfState, //
@@ -42,6 +43,10 @@ impl Gpu {
     /// Partitions the framebuffer, scrubs it, and makes `count` VFs appear.
     pub(crate) fn enable_vfs(self: &Arc<Self>, count: u16) -> Result {
         let dev = self.hw.pf.get();
+        if self.with(|st| st.engine.all_held()) != Held::No {
+            dev_err!(dev, "cannot enable VFs: the scheduler is paused\n");
+            return Err(EBUSY);
+        }
         let total = u64::from(self.hw.hal.framebuffer_mib(&self.hw)) << 20;
         let table = Partition::equal(total, PF_MIN, count.into()).map_err(|e| {
             dev_err!(dev, "cannot enable VFs: {}\n", Show(e));
@@ -79,15 +84,7 @@ impl Gpu {
 
     /// Whether a guest uses a VF, after a little patience for one that is just leaving.
     pub(crate) fn in_use(&self) -> bool {
-        let busy = |st: &mut State| {
-            first_vfs(st.engine.count()).any(|vf| {
-                let state = st.engine.vf_state(vf);
-                matches!(
-                    state,
-                    VfState::FullAccess | VfState::Active | VfState::Suspended
-                )
-            })
-        };
+        let busy = |st: &mut State| first_vfs(st.engine.count()).any(|vf| st.engine.has_guest(vf));
         self.hw.pf.vfs_assigned() || self.wait(RELEASE_LIMIT_MS, |st| !busy(st)).is_err()
     }
 

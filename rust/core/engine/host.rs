@@ -4,6 +4,7 @@
 
 use super::super::{
     actions::Actions,
+    config::Preset,
     event::{
         Action,
         Note,
@@ -52,6 +53,11 @@ impl Engine {
         }
         self.phase = Phase::On;
         self.count = count;
+        if self.cfg.preset() == Preset::Short {
+            // Where promises leave no room for it, the slices stay.
+            let _ = self.cfg.set_preset(Preset::Short, count);
+            self.parts.forget();
+        }
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
         self.adoptions = Adoptions::NONE;
@@ -81,6 +87,9 @@ impl Engine {
 
     /// The device has left the bus.
     pub(super) fn gone(&mut self, out: &mut Actions) {
+        if self.phase != Phase::Gone {
+            out.push(Action::Note(Note::Gone));
+        }
         self.phase = Phase::Gone;
         self.lose_seat(out);
         self.drop_vfs(out);

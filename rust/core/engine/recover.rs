@@ -288,14 +288,8 @@ impl Engine {
 
     /// Queues the next scrub: one at a time, those that are asked for first.
     pub(super) fn queue_scrub(&mut self, out: &mut Actions) {
-        if self.dirty == 0 || self.phase != Phase::On {
-            return;
-        }
-        let scrubbing = |vf: VfId| {
-            let since = self.vfs[vf.index()].scrub_since;
-            since.is_some_and(|at| at != GIVEN_UP)
-        };
-        if self.enabled().any(scrubbing) {
+        let may = self.phase == Phase::On && !self.frozen;
+        if self.dirty == 0 || !may || self.scrubs() {
             return;
         }
         let can = |vf: &VfId| self.dirty & vf.bit() != 0 && !self.vfs[vf.index()].working();
@@ -306,6 +300,12 @@ impl Engine {
             self.works = self.works.saturating_add(1);
             out.push(Action::Queue(Work::Scrub(vf)));
         }
+    }
+
+    /// Whether a scrub is going on that is still waited for.
+    pub(super) fn scrubs(&self) -> bool {
+        let scrubs = |vf: &super::Vf| vf.scrub_since.is_some_and(|at| at != GIVEN_UP);
+        self.vfs.iter().any(scrubs)
     }
 
     /// Whether slow work is going on that is still waited for.

@@ -203,7 +203,8 @@ impl Engine {
     fn slot_over(&self) -> bool {
         let slot = &self.slot;
         let late = slot.started && slot.contended && self.now >= slot.due;
-        let late = late || (self.frozen && !matches!(slot.turn, Turn::Boot | Turn::Full(_)));
+        let late =
+            late || (self.frozen && !matches!(slot.turn, Turn::Boot | Turn::Pf | Turn::Full(_)));
         match (self.phase, slot.turn) {
             (Phase::Stopping, _) | (_, Turn::Nobody) => true,
             (_, Turn::Boot) => self.pf.context == Context::Kept,
@@ -230,7 +231,6 @@ impl Engine {
         let pf = if self.pf.work { Turn::Pf } else { Turn::Nobody };
         match self.phase {
             Phase::On => {}
-            Phase::Off if self.frozen => return Turn::Nobody,
             Phase::Off => return pf,
             Phase::Stopping | Phase::Recovering | Phase::Dead | Phase::Gone => return Turn::Nobody,
         }
@@ -238,7 +238,8 @@ impl Engine {
             return Turn::Boot;
         }
         if self.frozen {
-            return Turn::Nobody;
+            // What the PF has begun is finished, and nothing new begins.
+            return pf;
         }
         if let Some(vf) = self.grantable() {
             return Turn::Full(vf);

@@ -118,6 +118,7 @@ impl Engine {
             0 => Phase::Off,
             _ => Phase::On,
         };
+        out.push(Action::Note(Note::GpuReady));
         self.housekeeping_at = self.now.saturating_add(self.cfg.housekeeping());
         for vf in self.enabled() {
             if matches!(self.vf(vf).state, VfState::Unavailable | VfState::Resetting) {
@@ -146,7 +147,8 @@ impl Engine {
             return;
         }
         let off = !matches!(self.seat, Seat::Running(_) | Seat::Idled(_));
-        let parked = off && self.flight.is_none() && self.slot.turn == Turn::Nobody;
+        let idle = self.flight.is_none() && !self.scrubs();
+        let parked = off && idle && self.slot.turn == Turn::Nobody;
         let lost = matches!(self.phase, Phase::Dead | Phase::Gone);
         if (parked && self.blocked.is_none()) || lost {
             self.freezing = false;

@@ -65,6 +65,9 @@ enum Command {
         /// How long to wait for the acknowledgement and for an answer, in milliseconds
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
         wait_ms: u64,
+        /// How often to send it
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        times: u32,
     },
     /// Hang the engine, and report how the host and this VF come out of it
     Hang,
@@ -284,6 +287,7 @@ fn scrub_check(cli: &Cli, voice: &Voice) -> Result<()> {
 fn raw_message(
     cli: &Cli,
     message: u32,
+    times: u32,
     wait: Duration,
     hold: Duration,
     voice: &Voice,
@@ -293,11 +297,15 @@ fn raw_message(
     if before.is_some() {
         mailbox::acknowledge(&mut t)?;
     }
-    let acked = match mailbox::send_within(&mut t, message, wait) {
-        Ok(took) => Some(took),
-        Err(Error::Timeout { .. }) => None,
-        Err(e) => return Err(e),
+    let mut send = || match mailbox::send_within(&mut t, message, wait) {
+        Ok(took) => Ok(Some(took)),
+        Err(Error::Timeout { .. }) => Ok(None),
+        Err(e) => Err(e),
     };
+    let mut acked = send()?;
+    for _ in 1..times {
+        acked = send()?;
+    }
     let start = Instant::now();
     let mut answer = None;
     while answer.is_none() && start.elapsed() < wait {
@@ -372,12 +380,13 @@ fn main() -> ExitCode {
             message,
             hold_ms,
             wait_ms,
+            times,
         } => {
             let (wait, hold) = (
                 Duration::from_millis(*wait_ms),
                 Duration::from_millis(*hold_ms),
             );
-            raw_message(&cli, *message, wait, hold, &voice)
+            raw_message(&cli, *message, *times, wait, hold, &voice)
         }
         Command::Hang => hang(&cli, &voice),
     };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What `gimctl` is made of: reading and writing the sysfs interface of `gim`, and showing it.
 //!
-//! The `sysfs` and `rates` modules know nothing of terminals, so that other programs (the demo)
+//! The `sysfs`, `rates` and `uevent` modules know nothing of terminals, so that other programs (the demo)
 //! use them too.
 
 pub mod rates;
 pub mod sysfs;
 pub mod table;
+pub mod uevent;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `gimctl`: the operator's tool for `gim`.
 
+mod events;
 mod show;
 mod top;
 
@@ -46,8 +47,22 @@ enum Command {
     /// Set or list virtual functions
     #[command(subcommand)]
     Vfs(Vfs),
+    /// Take a VF off the engine, or park the scheduler; its guest waits
+    Pause(Whom),
+    /// Let a paused VF, or the scheduler, go on
+    Resume(Whom),
+    /// Reset a VF; gives a quarantined one another chance
+    Reset {
+        #[command(flatten)]
+        choice: Choice,
+        /// The VF, counted from 0
+        #[arg(long)]
+        vf: u32,
+    },
     /// Watch the VFs of a GPU: shares of its time, switches, gaps
     Top(TopArgs),
+    /// Print what the driver tells: limits exceeded, resets, quarantines, trouble with the GPU
+    Events(EventsArgs),
     /// Print every counter
     Stats {
         #[command(flatten)]
@@ -85,6 +100,15 @@ struct Choice {
 }
 
 #[derive(Args)]
+struct Whom {
+    #[command(flatten)]
+    choice: Choice,
+    /// Only this VF, counted from 0; without it, all of the GPU
+    #[arg(long)]
+    vf: Option<u32>,
+}
+
+#[derive(Args)]
 struct TopArgs {
     #[command(flatten)]
     choice: Choice,
@@ -97,6 +121,18 @@ struct TopArgs {
     /// Print the totals since the driver was loaded, and stop
     #[arg(long, conflicts_with = "iterations")]
     once: bool,
+}
+
+#[derive(Args)]
+struct EventsArgs {
+    #[command(flatten)]
+    choice: Choice,
+    /// Stop after this many events
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Stop after this many seconds
+    #[arg(short, long, value_parser = interval)]
+    seconds: Option<f64>,
 }
 
 fn interval(text: &str) -> Result<f64, String> {
@@ -118,6 +154,16 @@ fn run(cli: &Cli) -> Result<()> {
             force,
         }) => show::set_vfs(&sysfs, choice.gpu.as_deref(), *count, *force, cli.json),
         Command::Stats { choice, vf } => show::stats(&sysfs, choice.gpu.as_deref(), *vf, cli.json),
+        Command::Pause(Whom { choice, vf }) => {
+            show::order(&sysfs, choice.gpu.as_deref(), *vf, "pause", cli.json)
+        }
+        Command::Resume(Whom { choice, vf }) => {
+            show::order(&sysfs, choice.gpu.as_deref(), *vf, "resume", cli.json)
+        }
+        Command::Reset { choice, vf } => {
+            show::order(&sysfs, choice.gpu.as_deref(), Some(*vf), "reset", cli.json)
+        }
+        Command::Events(args) => events::run(&sysfs, args, cli.json),
         Command::Top(args) => top::run(&sysfs, args, cli.json),
     }
 }

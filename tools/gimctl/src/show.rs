@@ -65,6 +65,7 @@ pub(crate) fn gpu(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()>
         ("driver version", or_dash(sysfs.version())),
         ("state", or_dash(gpu.state.as_ref())),
         ("framebuffer", mib(gpu.framebuffer_mib)),
+        ("scheduler", or_dash(gpu.control.as_ref())),
         ("policy", or_dash(gpu.policy.as_ref())),
         ("mode", or_dash(gpu.mode.as_ref())),
         ("time slice", us(gpu.slice_us)),
@@ -135,6 +136,38 @@ pub(crate) fn set_vfs(
         return Ok(());
     }
     print(&vf_table(&now))
+}
+
+/// Orders a pause, a resume or a reset, and shows what has come of it.
+pub(crate) fn order(
+    sysfs: &Sysfs,
+    choice: Option<&str>,
+    vf: Option<u32>,
+    order: &str,
+    json: bool,
+) -> Result<()> {
+    let gpu = sysfs.gpu(choice)?;
+    gpu.order(vf, order)?;
+    let now = sysfs.read_gpu(&gpu.pci)?;
+    let which = vf.and_then(|n| now.vfs.iter().find(|v| v.index == n));
+    let (control, state) = match which {
+        Some(v) => (v.control.as_ref(), v.state.as_ref()),
+        None => (now.control.as_ref(), now.state.as_ref()),
+    };
+    if json {
+        return print_json(
+            &json!({ "gpu": now.pci, "vf": vf, "control": control, "state": state }),
+        );
+    }
+    let whom = match vf {
+        Some(n) => format!("VF {n} of GPU {}", now.pci),
+        None => format!("GPU {}", now.pci),
+    };
+    print(&format!(
+        "{whom}: {}, state {}",
+        or_dash(control),
+        or_dash(state)
+    ))
 }
 
 /// The counters of one tenant under the name that is shown for it.

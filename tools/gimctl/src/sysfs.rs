@@ -31,6 +31,8 @@ pub struct Vf {
     /// Life-cycle state: unavailable, available, full-access, active, suspended, resetting or
     /// quarantined.
     pub state: Option<String>,
+    /// Whether the host holds the VF off the engine: running, pausing or paused.
+    pub control: Option<String>,
     /// Size of the VF's framebuffer in MiB.
     pub fb_mib: Option<u64>,
     /// Where the VF's framebuffer starts in the GPU's, in MiB.
@@ -67,6 +69,8 @@ pub struct Gpu {
     pub framebuffer_mib: Option<u64>,
     /// State of the GPU as a whole.
     pub state: Option<String>,
+    /// Whether the host has parked the scheduler: running, pausing or paused.
+    pub control: Option<String>,
     /// Scheduling policy in force.
     pub policy: Option<String>,
     /// Whether the time of an idle VF is given away (`work-conserving`) or not (`strict`).
@@ -157,7 +161,7 @@ impl Sysfs {
     pub fn gpu(&self, choice: Option<&str>) -> Result<Gpu> {
         let all = self.gpu_addresses()?;
         if all.is_empty() {
-            bail!("gim is loaded but drives no GPU; it knows the FirePro S7150 (1002:6929)");
+            bail!("gim is loaded but drives no GPU; it knows the FirePro S7150 (1002:6929) and the Radeon Instinct MI25 (1002:6860)");
         }
         let Some(choice) = choice else {
             let [only] = all.as_slice() else {
@@ -196,6 +200,7 @@ impl Sysfs {
             chip: read_text(&group.join("chip")),
             framebuffer_mib: read_number(&group.join("framebuffer_mib")),
             state: read_text(&group.join("state")),
+            control: read_text(&group.join("control")),
             policy: read_choice(&group.join("policy")),
             mode: read_choice(&group.join("mode")),
             slice_us: read_number(&group.join("slice_us")),
@@ -227,6 +232,7 @@ impl Sysfs {
             pci,
             driver,
             state: read_text(&admin.join("state")),
+            control: read_text(&admin.join("control")),
             fb_mib: read_number(&admin.join("fb_mib")),
             fb_offset_mib: read_number(&admin.join("fb_offset_mib")),
             slice_us: read_number(&admin.join("slice_us")),
@@ -282,6 +288,37 @@ impl Gpu {
             .with_context(|| format!("cannot set mode {mode} ({})", path.display()))
     }
 
+    /// Orders `pause`, `resume` or (of a VF) `reset`, and returns when it is done.
+    ///
+    /// Without a VF, the order is for the scheduler as a whole.
+    pub fn order(&self, vf: Option<u32>, order: &str) -> Result<()> {
+        let (path, whom) = match vf {
+            None => (self.dir.join("gim/control"), "the scheduler".to_owned()),
+            Some(n) if n < self.num_vfs => {
+                let path = format!("sriov_admin/vf{}/control", n + 1);
+                (self.dir.join(path), format!("VF {n}"))
+            }
+            Some(n) => bail!(
+                "GPU {} has no VF {n}; it has {} VFs, counted from 0",
+                self.pci,
+                self.num_vfs
+            ),
+        };
+        fs::write(&path, format!("{order}\n")).map_err(|e| {
+            let why = match e.raw_os_error() {
+                Some(EACCES | EPERM) => "this needs root; run it again with sudo".to_owned(),
+                Some(ETIMEDOUT) => "it takes too long; nothing was changed".to_owned(),
+                Some(ECANCELED) => "somebody else has ordered otherwise meanwhile".to_owned(),
+                Some(EIO) => {
+                    "the reset has failed, or the VF is quarantined; see the kernel log".to_owned()
+                }
+                Some(ENOENT) => format!("{} is missing: is the driver older?", path.display()),
+                _ => e.to_string(),
+            };
+            anyhow!("cannot {order} {whom} of GPU {}: {why}", self.pci)
+        })
+    }
+
     fn check_count(&self, count: u32) -> Result<()> {
         if count != 0 && !VF_COUNTS.contains(&count) {
             bail!("{count} VFs are not possible; allowed are 1, 2, 4, 8, 16, or 0 to disable");
@@ -315,6 +352,7 @@ impl Gpu {
 // Values of x86 and every other architecture with generic error numbers.
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
+const EIO: i32 = 5;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
@@ -322,6 +360,8 @@ const EINVAL: i32 = 22;
 const ENOSPC: i32 = 28;
 const ERANGE: i32 = 34;
 const ENOSYS: i32 = 38;
+const ETIMEDOUT: i32 = 110;
+const ECANCELED: i32 = 125;
 
 /// Whether `name` is a full PCI address such as `0000:03:00.0`.
 pub fn is_pci_address(name: &str) -> bool {

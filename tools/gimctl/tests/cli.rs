@@ -38,6 +38,7 @@ impl Tree {
             ("gim/mode", "[strict] work-conserving\n".into()),
             ("gim/slice_us", "6000\n".into()),
             ("gim/state", "running\n".into()),
+            ("gim/control", "running\n".into()),
             (
                 "gim/stats",
                 "switches 100\nlost_irqs 0\nbrand_new_key 5\n".into(),
@@ -56,6 +57,7 @@ impl Tree {
             let vf = format!("{pci}/sriov_admin/vf{}", i + 1);
             let state = if i == 0 { "active\n" } else { "available\n" };
             self.write(&format!("{vf}/state"), state);
+            self.write(&format!("{vf}/control"), "running\n");
             self.write(&format!("{vf}/fb_mib"), "1968\n");
             self.write(
                 &format!("{vf}/fb_offset_mib"),
@@ -229,4 +231,37 @@ fn missing_attributes_are_tolerated() {
     ] {
         tree.run(args).success();
     }
+}
+
+#[test]
+fn orders_are_written_where_they_belong() {
+    let tree = Tree::new().gpu(PCI, 4);
+    let read = |at: &str| fs::read_to_string(tree.driver().join(PCI).join(at)).unwrap();
+    tree.run(&["pause", "--vf", "2"])
+        .success()
+        .stdout(says("VF 2"));
+    assert_eq!(read("sriov_admin/vf3/control"), "pause\n");
+    assert_eq!(read("sriov_admin/vf2/control"), "running\n");
+    let json = tree.json(&["resume", "--vf", "2", "--json"]);
+    assert_eq!(json["vf"], 2);
+    assert_eq!(json["control"], "resume");
+    tree.run(&["reset", "--vf", "0"]).success();
+    assert_eq!(read("sriov_admin/vf1/control"), "reset\n");
+    assert_eq!(read("gim/control"), "running\n");
+    tree.run(&["pause"]).success().stdout(says(PCI));
+    assert_eq!(read("gim/control"), "pause\n");
+    let json = tree.json(&["resume", "--json"]);
+    assert_eq!(json["gpu"], PCI);
+    assert!(json["vf"].is_null());
+    assert_eq!(json["state"], "running");
+}
+
+#[test]
+fn orders_that_make_no_sense_are_refused() {
+    let tree = Tree::new().gpu(PCI, 2);
+    tree.run(&["pause", "--vf", "2"])
+        .failure()
+        .stderr(says("no VF 2"));
+    // A reset of everything is nothing to order by forgetting an argument.
+    tree.run(&["reset"]).failure().code(2);
 }
