@@ -13,13 +13,16 @@ for i in 0 1 2 3; do bind $i; done
 hang_one() {
 	pids=
 	for i in 1 2 3; do
-		vf-client --pci "$(vf $i)" run --seconds 8 --seed $i --workload mix > /tmp/c$i 2>&1 &
+		vf-client --pci "$(vf $i)" run --seconds 0 --seed $i --workload mix > /tmp/c$i 2>&1 &
 		pids="$pids $!"
+		wait_for 30 is_state vf$((i + 1)) active || return 1
 	done
-	sleep 2
 	referee reset
 	vf-client --pci "$(vf 0)" hang
 	rc=$?
+	# Only one that shares the GPU is ever asked to stop, and so found to hang.
+	# shellcheck disable=SC2086
+	kill $pids
 	for p in $pids; do wait "$p" || rc=1; done
 	cat /tmp/c?
 	return $rc

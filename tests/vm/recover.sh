@@ -25,7 +25,16 @@ gpu_hangs() {
 t "the PF's command hangs: the GPU is reset, its tenant comes back" gpu_hangs
 t "the log says so" dmesg_has "the GPU does not answer: it is reset"
 t "the engine is on again" grep -qx on "$PCI/$PF/gim/state"
-t "both VFs work afterwards" sh -c "vf-client --pci $(vf 0) run --seconds 1 && vf-client --pci $(vf 1) run --seconds 1"
+both_work() {
+	for i in 0 1; do
+		timeout -s KILL 40 vf-client --pci "$(vf $i)" run --seconds 1 && continue
+		cat /sys/kernel/debug/gim/*/engine
+		referee show
+		dmesg | tail -n 12
+		return 1
+	done
+}
+t "both VFs work afterwards" both_work
 t "no protocol violation" test "$(referee get violations)" = 0
 t "VFs are disabled" wait_for 5 numvfs 0
 
