@@ -5,6 +5,45 @@
 # shellcheck source=tests/vm/lib.sh
 . tests/vm/lib.sh
 
+# CPU time of the whole machine that was not idle, in ms.
+busy() { awk '/^cpu / { print ($2 + $3 + $4 + $7 + $8) * 10 }' /proc/stat; }
+# spent SECONDS: what the machine spends in that time, in ms.
+spent() {
+	before=$(busy)
+	sleep "$1"
+	echo $(($(busy) - before))
+}
+# The same two VFs on the same engine, their guests stopped: switched by gim, then the legacy way.
+legacy() {
+	# shellcheck disable=SC2086
+	kill -STOP $pids
+	sleep 1
+	commands=$(referee get commands)
+	ours=$(spent 100)
+	commands=$(($(referee get commands) - commands))
+	echo pause > "$PCI/$PF/gim/control" || exit 1
+	idle=$(spent 100)
+	referee reset
+	referee legacy "$PF" --count 60 > /tmp/legacy.json || exit 1
+	referee switches > /tmp/legacy-switches.json || exit 1
+	python3 - "$ours" "$idle" "$commands" <<'PY' || exit 1
+import json, sys
+ours, idle, commands = map(int, sys.argv[1:])
+dead = json.load(open("/tmp/switches.json"))["dead_ns"]
+legacy = json.load(open("/tmp/legacy-switches.json"))["dead_ns"]
+spin = json.load(open("/tmp/legacy.json"))["cpu_ns"]
+cpu = (ours - idle) * 1e6 / (commands / 4)
+print(f"BENCH switch_dead_vs_legacy {dead / legacy:.6f} ratio")
+print(f"BENCH switch_cpu_vs_legacy {cpu / spin:.6f} ratio")
+print(f"BENCH switch_cpu_ns {cpu:.0f} ns")
+print(f"BENCH legacy_dead_ns {legacy} ns")
+print(f"BENCH legacy_cpu_ns {spin} ns")
+PY
+	echo resume > "$PCI/$PF/gim/control" || exit 1
+	# shellcheck disable=SC2086
+	kill -CONT $pids
+}
+
 load guard=0 || exit 1
 for n in 2 4 8 16; do
 	numvfs $n || exit 1
@@ -23,6 +62,7 @@ for n in 2 4 8 16; do
 	sleep 10
 	referee show > /tmp/show.json
 	referee switches > /tmp/switches.json
+	[ $n != 2 ] || legacy
 	# shellcheck disable=SC2086
 	kill $pids
 	wait

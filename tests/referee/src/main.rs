@@ -3,8 +3,11 @@
 //!
 //! `get` prints one number, so that a shell script can compare it; `fault` makes the GPU misbehave.
 
+mod legacy;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use gpu_regs::referee as map;
@@ -75,6 +78,17 @@ enum Command {
     },
     /// Forget all faults
     Clear,
+    /// Switch between two VFs the legacy way, while gim's scheduler is paused
+    Legacy {
+        /// PCI address of the PF
+        pci: String,
+        /// The two VFs, from 0
+        #[arg(long, num_args = 2, default_values_t = [0, 1])]
+        vfs: Vec<u8>,
+        /// How many switches
+        #[arg(long, default_value_t = 200)]
+        count: u32,
+    },
 }
 
 #[derive(clap::Args, Clone, Copy)]
@@ -247,6 +261,10 @@ fn run(cli: Cli) -> Result<()> {
             count: count.unwrap_or(map::ANY),
         })?,
         Command::Clear => referee.clear_faults()?,
+        Command::Legacy { pci, vfs, count } => {
+            let vfs = [vfs[0], vfs[1]];
+            legacy::run(&pci, vfs, count, Duration::from_millis(6))?;
+        }
     }
     Ok(())
 }
