@@ -7,6 +7,7 @@
 //! - [`ffi`]: the unsafe layer, safe wrappers over what the `kernel` crate lacks;
 //! - [`hw`]: registers and the differences between chips;
 //! - [`gpu`]: the shell around the engine: lock, timer, interrupt, slow work;
+//! - [`port`], [`chardev`], [`migrate`]: `/dev/gim`, saving and restoring of VFs;
 //! - [`pf`]: the PCI driver; [`sysfs`] and [`debugfs`], what the operator sees.
 
 #[path = "core/lib.rs"]
@@ -18,11 +19,14 @@
 )]
 mod gim_core;
 
+mod chardev;
 mod debugfs;
 mod ffi;
 mod gpu;
 mod hw;
+mod migrate;
 mod pf;
+mod port;
 mod show;
 mod sysfs;
 
@@ -61,13 +65,18 @@ module! {
 
 #[pin_data]
 struct GimModule {
+    // The device goes before the driver, whose GPUs it is the way to.
+    #[pin]
+    _control: chardev::Registration,
     #[pin]
     _driver: driver::Registration<ffi::driver::Adapter<pf::Gim>>,
 }
 
 impl InPlaceModule for GimModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        port::init();
         try_pin_init!(Self {
+            _control <- chardev::register(),
             _driver <- driver::Registration::new(
                 <LocalModule as kernel::ModuleMetadata>::NAME,
                 module,

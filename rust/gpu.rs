@@ -5,8 +5,10 @@
 //! All that happens becomes an [`Event`]; the engine answers with [`Action`]s, which are carried
 //! out at once, under the same lock. Nothing here decides anything.
 
+mod carry;
 mod control;
 mod copy;
+pub(crate) mod hold;
 mod irq;
 mod slow;
 mod tell;
@@ -18,6 +20,7 @@ use kernel::{
     impl_has_hr_timer,
     impl_has_work,
     new_condvar,
+    new_mutex,
     new_spinlock_irq,
     new_work,
     prelude::*,
@@ -25,6 +28,7 @@ use kernel::{
         Arc,
         ArcBorrow,
         CondVar,
+        Mutex,
         SpinLockIrq, //
     },
     time::hrtimer::{
@@ -56,7 +60,8 @@ use crate::{
         partition::Partition,
         types::{
             Fcn,
-            VfId, //
+            VfId,
+            MAX_VFS, //
         },
     },
     hw::Hw, //
@@ -86,6 +91,12 @@ pub(crate) struct Gpu {
     notice_work: Work<Self, NOTICES>,
     #[pin]
     changed: CondVar,
+    /// Held by whoever has work for the copy engine.
+    #[pin]
+    copies: Mutex<()>,
+    /// Held while framebuffer of a held VF is written, so that a scrub comes after it.
+    #[pin]
+    fills: Mutex<()>,
     #[pin]
     state: SpinLockIrq<State>,
     queue: OwnQueue,
@@ -114,10 +125,14 @@ pub(crate) struct State {
     leftovers: u32,
     /// The PF is on the engine and runs.
     pf_runs: bool,
-    /// What the copy engine is to zero when the PF runs next.
-    fill: Option<copy::Fill>,
+    /// What the copy engine is to do when the PF runs next.
+    order: Option<copy::Order>,
     /// The engine has said that everything has stopped.
     stopped: bool,
+    /// VFs whose guest is to be interrupted once they are resumed: a bit per VF.
+    raise: u32,
+    /// Counts the resets of each VF.
+    epochs: [u32; MAX_VFS],
     /// When the timer is armed to.
     armed: Option<u64>,
 }
@@ -141,6 +156,8 @@ impl Gpu {
                 scrub_work <- new_work!("gim::scrub"),
                 notice_work <- new_work!("gim::notice"),
                 changed <- new_condvar!("gim::changed"),
+                copies <- new_mutex!((), "gim::copies"),
+                fills <- new_mutex!((), "gim::fills"),
                 state <- new_spinlock_irq!(State {
                     engine,
                     table: None,
@@ -153,8 +170,10 @@ impl Gpu {
                     requested: 0,
                     leftovers: 0,
                     pf_runs: false,
-                    fill: None,
+                    order: None,
                     stopped: true,
+                    raise: 0,
+                    epochs: [0; MAX_VFS],
                     armed: None,
                 }, "gim::state"),
                 queue,
@@ -233,7 +252,7 @@ impl Gpu {
             Action::PfRuns(runs) => this.pf_runs(st, runs),
             Action::Stopped => {
                 st.stopped = true;
-                this.cancel_fill(st);
+                this.cancel_copies(st);
             }
             Action::Paused(_)
             | Action::AllPaused

@@ -5,6 +5,7 @@
 //! What differs between chips sits behind [`hal::Hal`]; everything here runs under the engine's
 //! lock or before it exists, so nothing needs a lock of its own.
 
+pub(crate) mod dirty;
 pub(crate) mod hal;
 pub(crate) mod ih;
 pub(crate) mod regs;
@@ -17,6 +18,7 @@ use kernel::{
 };
 
 use self::{
+    dirty::DirtyPlane,
     hal::{
         Block,
         Chip,
@@ -52,6 +54,8 @@ pub(crate) struct Hw {
     pub(crate) copy: CopyEngine,
     /// The framebuffer aperture (BAR0), mapped piece by piece where needed.
     pub(crate) aperture: Claim,
+    /// The dirty plane, if there is one.
+    pub(crate) plane: Option<DirtyPlane>,
     /// The GPU-IOV capability.
     pub(crate) vsec: Vsec,
     /// Where in it commands are issued.
@@ -95,7 +99,9 @@ impl Hw {
         let aperture = Claim::new(&pf, 0, c"gim/framebuffer")?;
         // The start of the framebuffer is the PF's own in every partition table.
         let area = aperture.window(0, sdma::AREA)?;
+        let plane = DirtyPlane::find(&pf, MMIO_BAR, hal.facts().dirty_plane)?;
         Ok(Self {
+            plane,
             ih: IhRing::new(dev, &hal.facts().ih)?,
             mmio,
             copy: CopyEngine::new(area, &hal.facts().sdma),

@@ -46,6 +46,10 @@ use crate::{
         Hw, //
     },
     module_parameters,
+    port::{
+        Opened,
+        Port, //
+    },
     show::Show,
     sysfs::{
         GpuFiles,
@@ -77,6 +81,8 @@ kernel::pci_device_table!(
 /// What the driver keeps for each GPU; fields are dropped in this order.
 #[pin_data]
 pub(crate) struct GimData {
+    #[pin]
+    port: Mutex<Option<Opened>>,
     #[pin]
     vf_files: Mutex<Option<VfFiles>>,
     files: GpuFiles,
@@ -122,6 +128,7 @@ impl pci::Driver for Gim {
                 _: {
                     gpu.hw().start();
                 },
+                port <- new_mutex!(Some(Port::open(&gpu)?)),
                 vf_files <- new_mutex!(enable_at_load(&gpu, &files)),
                 files,
                 debugfs: debugfs::dir(&gpu)?,
@@ -132,6 +139,9 @@ impl pci::Driver for Gim {
     }
 
     fn unbind<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        // Files that are open find nothing behind them from here on.
+        let port = this.port.lock().take();
+        drop(port);
         *this.vf_files.lock() = None;
         this.gpu.disable_vfs_at_unbind();
         this.gpu.finish();

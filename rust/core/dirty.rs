@@ -206,7 +206,9 @@ impl<'a> DirtyMap<'a> {
     /// If what was taken cannot be delivered, [`Self::put_back`] makes it dirty again.
     pub fn take_span(&mut self, span: &Span, index: u32, out: &mut [u64]) -> u32 {
         let mut set = 0;
-        for (n, word) in (index..).zip(out) {
+        for (n, word) in out.iter_mut().enumerate() {
+            // CAST: Words of a span.
+            let n = index.saturating_add(n as u32);
             *word = 0;
             for bit in 0..BITS {
                 let run = span.granule(n, bit);
@@ -223,7 +225,9 @@ impl<'a> DirtyMap<'a> {
     /// As [`Self::take_span`], but nothing is cleared.
     pub fn peek_span(&self, span: &Span, index: u32, out: &mut [u64]) -> u32 {
         let mut set = 0;
-        for (n, word) in (index..).zip(out) {
+        for (n, word) in out.iter_mut().enumerate() {
+            // CAST: Words of a span.
+            let n = index.saturating_add(n as u32);
             *word = 0;
             for bit in 0..BITS {
                 let any = self.any(span.granule(n, bit));
@@ -236,7 +240,9 @@ impl<'a> DirtyMap<'a> {
 
     /// Sets all pages of the granules whose bits are set in `words`, which [`Self::take_span`] gave.
     pub fn put_back(&mut self, span: &Span, index: u32, words: &[u64]) {
-        for (n, word) in (index..).zip(words) {
+        for (n, word) in words.iter().enumerate() {
+            // CAST: Words of a span.
+            let n = index.saturating_add(n as u32);
             for bit in (0..BITS).filter(|bit| (word >> bit) & 1 != 0) {
                 self.set_run(span.granule(n, bit));
             }
@@ -283,9 +289,21 @@ impl Span {
         })
     }
 
+    /// Its pages.
+    pub const fn run(&self) -> Run {
+        Run {
+            first: self.first,
+            count: self.pages,
+        }
+    }
+
     /// How many bits describe it.
     pub const fn bits(&self) -> u32 {
-        self.pages / self.granule
+        // A granule is never 0.
+        match self.pages.checked_div(self.granule) {
+            Some(bits) => bits,
+            None => 0,
+        }
     }
 
     /// How many words these are.

@@ -397,6 +397,7 @@ impl Engine {
             Event::Pause(vf) => self.pause(vf),
             Event::Resume(vf) => self.resume(vf, out),
             Event::ResetVf(vf) => self.host_reset(vf, out),
+            Event::Alert(vf) => self.alert(vf, out),
             Event::PauseAll => self.pause_all(),
             Event::ResumeAll => self.resume_all(),
             Event::Busy { mask } => self.busy = mask,

@@ -132,6 +132,9 @@ pub enum Event {
     Seal(VfId),
     /// The host orders a reset of the VF.
     ResetVf(VfId),
+    /// The VF's guest is to be interrupted, so that it looks at all that may have happened; one
+    /// without a driver is left alone.
+    Alert(VfId),
     /// The host parks the whole scheduler until [`Event::ResumeAll`]; full access and a scrub that
     /// is going on are finished first, others wait.
     PauseAll,

@@ -60,11 +60,18 @@ pub enum HostMessage {
     FlrNotification = 2,
     /// FLR_NOTIFICATION_CMPL: you have been reset.
     FlrComplete = 3,
+    /// QUERY_ALIVE: nothing; but the interrupt has the guest look at all that may have happened.
+    QueryAlive = 6,
 }
 
 impl HostMessage {
     /// All messages.
-    pub const ALL: [Self; 3] = [Self::Ready, Self::FlrNotification, Self::FlrComplete];
+    pub const ALL: [Self; 4] = [
+        Self::Ready,
+        Self::FlrNotification,
+        Self::FlrComplete,
+        Self::QueryAlive,
+    ];
 
     /// What the words mean, as a guest reads them.
     pub fn parse(words: &MailWords) -> Option<Self> {
@@ -72,6 +79,7 @@ impl HostMessage {
             1 => Self::Ready,
             2 => Self::FlrNotification,
             3 => Self::FlrComplete,
+            6 => Self::QueryAlive,
             _ => return None,
         })
     }
@@ -103,7 +111,7 @@ mod tests {
             let known = GuestMessage::parse(&[code, 0, 0, 0]).is_some();
             assert_eq!(known, (1..=5).contains(&code), "{code}");
             let known = HostMessage::parse(&[code, 0, 0, 0]).is_some();
-            assert_eq!(known, (1..=3).contains(&code), "{code}");
+            assert_eq!(known, matches!(code, 1..=3 | 6), "{code}");
         }
     }
 

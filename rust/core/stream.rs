@@ -51,6 +51,10 @@ use self::{
     },
     crc::Crc32c, //
 };
+#[allow(
+    unused_imports,
+    reason = "what the module does not name, host tools and tests do"
+)]
 pub use self::{
     decode::{
         Decoder,

@@ -18,8 +18,11 @@ mod c {
     extern "C" {
         pub(super) fn ioremap_wc(phys: kernel::bindings::phys_addr_t, size: c_ulong)
             -> *mut c_void;
+        pub(super) fn ioremap(phys: kernel::bindings::phys_addr_t, size: c_ulong) -> *mut c_void;
         pub(super) fn iounmap(addr: *mut c_void);
         pub(super) fn memset_io(addr: *mut c_void, value: c_int, size: usize);
+        pub(super) fn memcpy_fromio(to: *mut c_void, from: *const c_void, size: usize);
+        pub(super) fn memcpy_toio(to: *mut c_void, from: *const c_void, size: usize);
         pub(super) fn ioread32(addr: *const c_void) -> c_uint;
         pub(super) fn iowrite32(value: c_uint, addr: *mut c_void);
     }
@@ -29,7 +32,7 @@ mod c {
 ///
 /// # Invariants
 ///
-/// `addr` is a write-combining mapping of `size` bytes of device memory, owned by this value.
+/// `addr` is a mapping of `size` bytes of device memory, owned by this value.
 pub(crate) struct FbWindow {
     addr: NonNull<c_void>,
     size: usize,
@@ -45,6 +48,20 @@ impl FbWindow {
     pub(super) unsafe fn map(phys: u64, size: usize) -> Result<Self> {
         // SAFETY: Mapping device memory that is ours has no other effect.
         let addr = unsafe { c::ioremap_wc(phys, size) };
+        // INVARIANT: Just mapped.
+        NonNull::new(addr)
+            .map(|addr| Self { addr, size })
+            .ok_or(ENOMEM)
+    }
+
+    /// Maps `size` bytes of registers from bus address `phys`: uncached, in order.
+    ///
+    /// # Safety
+    ///
+    /// The range must lie within a BAR of a device that this driver, or the PF it drives, governs.
+    pub(super) unsafe fn map_registers(phys: u64, size: usize) -> Result<Self> {
+        // SAFETY: Mapping device memory that is ours has no other effect.
+        let addr = unsafe { c::ioremap(phys, size) };
         // INVARIANT: Just mapped.
         NonNull::new(addr)
             .map(|addr| Self { addr, size })
@@ -70,6 +87,51 @@ impl FbWindow {
 
     fn holds(&self, at: usize) -> bool {
         at % 4 == 0 && at.checked_add(4).is_some_and(|end| end <= self.size)
+    }
+
+    /// Reads the bytes from byte `at` on.
+    ///
+    /// Errors: `EINVAL` where the window does not reach so far.
+    pub(crate) fn copy_out(&self, at: usize, to: &mut [u8]) -> Result {
+        let end = at.checked_add(to.len()).ok_or(EINVAL)?;
+        if end > self.size {
+            return Err(EINVAL);
+        }
+        // SAFETY: Inside of the mapping; the destination is ours alone.
+        unsafe {
+            let from = self.addr.as_ptr().byte_add(at);
+            c::memcpy_fromio(to.as_mut_ptr().cast(), from, to.len());
+        }
+        Ok(())
+    }
+
+    /// Writes the bytes from byte `at` on.
+    ///
+    /// Errors: `EINVAL` where the window does not reach so far.
+    pub(crate) fn copy_in(&self, at: usize, from: &[u8]) -> Result {
+        let end = at.checked_add(from.len()).ok_or(EINVAL)?;
+        if end > self.size {
+            return Err(EINVAL);
+        }
+        // SAFETY: Inside of the mapping.
+        unsafe {
+            let to = self.addr.as_ptr().byte_add(at);
+            c::memcpy_toio(to, from.as_ptr().cast(), from.len());
+        }
+        Ok(())
+    }
+
+    /// Zeroes `len` bytes from byte `at` on.
+    ///
+    /// Errors: `EINVAL` where the window does not reach so far.
+    pub(crate) fn zero_range(&self, at: usize, len: usize) -> Result {
+        let end = at.checked_add(len).ok_or(EINVAL)?;
+        if end > self.size {
+            return Err(EINVAL);
+        }
+        // SAFETY: Inside of the mapping.
+        unsafe { c::memset_io(self.addr.as_ptr().byte_add(at), 0, len) }
+        Ok(())
     }
 
     /// Zeroes the whole window.

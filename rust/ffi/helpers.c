@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What Rust cannot reach: inline functions and macros of the kernel's headers. */
+#include <linux/capability.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/ratelimit.h>
@@ -90,4 +91,25 @@ int gim_pci_try_reset_with_vfs(struct pci_dev *pf)
 		pci_dev_put(vf);
 	}
 	return err;
+}
+
+/**
+ * gim_pci_domain() - PCI domain of a device
+ * @dev: device
+ *
+ * Return: its number.
+ */
+int gim_pci_domain(struct pci_dev *dev)
+{
+	return pci_domain_nr(dev->bus);
+}
+
+/**
+ * gim_capable() - whether the caller may do what the administrator may
+ *
+ * Return: true with CAP_SYS_ADMIN.
+ */
+bool gim_capable(void)
+{
+	return capable(CAP_SYS_ADMIN);
 }

@@ -10,5 +10,7 @@ bool gim_may_log(void);
 void gim_pci_disable_sriov_unbind(struct pci_dev *pf);
 int gim_pci_try_reset_with_vfs(struct pci_dev *pf);
 struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n);
+int gim_pci_domain(struct pci_dev *dev);
+bool gim_capable(void);
 
 #endif

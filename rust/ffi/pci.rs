@@ -25,6 +25,8 @@ mod c {
     extern "C" {
         pub(super) fn gim_pci_disable_sriov_unbind(pf: *mut pci_dev);
         pub(super) fn gim_pci_try_reset_with_vfs(pf: *mut pci_dev) -> kernel::ffi::c_int;
+        pub(super) fn gim_capable() -> bool;
+        pub(super) fn gim_pci_domain(dev: *mut pci_dev) -> kernel::ffi::c_int;
         pub(super) fn gim_pci_get_vf(pf: *mut pci_dev, n: kernel::ffi::c_uint) -> *mut pci_dev;
     }
 }
@@ -32,6 +34,15 @@ mod c {
 /// `pci::Device::as_raw` is private, but the type is transparent over `struct pci_dev`.
 fn raw<C: kernel::device::DeviceContext>(pdev: &pci::Device<C>) -> *mut bindings::pci_dev {
     core::ptr::from_ref(pdev).cast_mut().cast()
+}
+
+/// Where a function is on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// PCI domain.
+    pub(crate) domain: u32,
+    /// Bus, device and function: bus << 8 | device << 3 | function.
+    pub(crate) id: u16,
 }
 
 /// A PF that stays bound to this driver for as long as the value exists.
@@ -62,6 +73,28 @@ impl BoundPf {
         // invariant, and the reference count of `self` outlives what is made of this by the
         // contract of `new`.
         unsafe { &*core::ptr::from_ref(&*self.0).cast::<pci::Device<Bound>>() }
+    }
+
+    /// Where it is on the bus.
+    pub(crate) fn address(&self) -> Address {
+        // SAFETY: The device is valid.
+        let domain = unsafe { c::gim_pci_domain(raw(self.get())) };
+        Address {
+            domain: domain.unsigned_abs(),
+            id: self.get().dev_id(),
+        }
+    }
+
+    /// Maps `len` bytes of registers from byte `at` of a BAR on.
+    pub(crate) fn registers(&self, bar: u32, at: u64, len: usize) -> Result<FbWindow> {
+        let pdev = self.get();
+        let (start, size) = (pdev.resource_start(bar)?, pdev.resource_len(bar)?);
+        let end = at.checked_add(u64::try_from(len)?).ok_or(EINVAL)?;
+        if end > size {
+            return Err(EINVAL);
+        }
+        // SAFETY: Inside of a BAR of the device that we are bound to.
+        unsafe { FbWindow::map_registers(start + at, len) }
     }
 
     /// Enables `count` VFs; their drivers probe synchronously.
@@ -183,6 +216,21 @@ impl VfDevice {
         to_result(unsafe { bindings::pci_try_reset_function(self.0.as_ptr()) })
     }
 
+    /// Maps `len` bytes of registers from byte `at` of a BAR on; its user may have them mapped too.
+    pub(crate) fn registers(&self, bar: u8, at: u64, len: usize) -> Result<FbWindow> {
+        // SAFETY: The device is valid by the invariant.
+        let res = unsafe { (*self.0.as_ptr()).resource.get(usize::from(bar)).copied() };
+        let res = res.ok_or(EINVAL)?;
+        let (first, last) = (res.start, res.end);
+        let from = first.checked_add(at).ok_or(EINVAL)?;
+        let end = from.checked_add(u64::try_from(len)?).ok_or(EINVAL)?;
+        if first == 0 || end > last.saturating_add(1) {
+            return Err(EINVAL);
+        }
+        // SAFETY: Inside of a BAR of a VF of the PF that we are bound to.
+        unsafe { FbWindow::map_registers(from, len) }
+    }
+
     /// The kobject that stands for it in sysfs.
     pub(super) fn kobj(&self) -> *mut bindings::kobject {
         // SAFETY: The device is valid by the invariant; only an address is computed.
@@ -201,4 +249,10 @@ impl Drop for VfDevice {
 pub(super) fn kobj(pf: &BoundPf) -> *mut bindings::kobject {
     // SAFETY: The device is valid; only an address is computed.
     unsafe { &raw mut (*raw(pf.get())).dev.kobj }
+}
+
+/// Whether the calling process may do what the administrator may.
+pub(crate) fn may_administrate() -> bool {
+    // SAFETY: Looks at the current task's credentials; called from ioctls only.
+    unsafe { c::gim_capable() }
 }

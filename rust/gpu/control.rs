@@ -29,16 +29,26 @@ impl Gpu {
     ///
     /// If it takes too long or a signal comes, the VF runs on.
     pub(crate) fn pause_vf(self: &Arc<Self>, vf: VfId) -> Result {
+        self.pause_vf_within(vf, PAUSE_LIMIT_MS)
+    }
+
+    /// The same, within `limit_ms`.
+    pub(super) fn pause_vf_within(self: &Arc<Self>, vf: VfId, limit_ms: u32) -> Result {
         self.tell(Event::Pause(vf));
-        let met = self.wait(PAUSE_LIMIT_MS, |st| st.engine.held(vf) != Held::Pending);
+        let met = self.wait(limit_ms, |st| st.engine.held(vf) != Held::Pending);
         self.paused_or(met, Event::Resume(vf), || {
             self.with(|st| st.engine.held(vf))
         })
     }
 
-    /// Gives a VF back its turns.
+    /// Gives a VF back its turns; after a restore its guest looks at what it may have missed.
     pub(crate) fn resume_vf(self: &Arc<Self>, vf: VfId) {
-        self.tell(Event::Resume(vf));
+        let mut st = self.state.lock();
+        Self::feed(self.as_arc_borrow(), &mut st, Event::Resume(vf));
+        if st.raise & vf.bit() != 0 {
+            st.raise &= !vf.bit();
+            Self::feed(self.as_arc_borrow(), &mut st, Event::Alert(vf));
+        }
     }
 
     /// Parks the whole scheduler; returns when all states are saved.
@@ -63,7 +73,7 @@ impl Gpu {
         let met = self.wait(RESET_LIMIT_MS, |st| {
             st.engine.vf_state(vf) != VfState::Resetting
         });
-        met.map_err(errno)?;
+        met?;
         match self.with(|st| st.engine.vf_state(vf)) {
             VfState::Quarantined => Err(EIO),
             _ => Ok(()),
@@ -71,7 +81,7 @@ impl Gpu {
     }
 
     /// Tells the engine something, from a context that may sleep.
-    fn tell(self: &Arc<Self>, event: Event) {
+    pub(super) fn tell(self: &Arc<Self>, event: Event) {
         Self::feed(self.as_arc_borrow(), &mut self.state.lock(), event);
     }
 
@@ -84,19 +94,12 @@ impl Gpu {
     ) -> Result {
         if let Err(e) = met {
             self.tell(withdraw);
-            return Err(errno(e));
+            return Err(e.into());
         }
         match held() {
             Held::Yes => Ok(()),
             // Somebody else has resumed it meanwhile.
             Held::No | Held::Pending => Err(ECANCELED),
         }
-    }
-}
-
-fn errno(e: Unmet) -> Error {
-    match e {
-        Unmet::Signal => EINTR,
-        Unmet::Timeout => ETIMEDOUT,
     }
 }

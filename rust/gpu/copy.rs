@@ -1,31 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Zeroing by the PF's copy engine: the PF takes turns on the engine like a VF meanwhile.
+//! Work for the PF's copy engine: the PF takes turns on the engine like a VF meanwhile.
 
 use core::ops::Range;
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 use super::{
+    vfs::Unmet,
     Gpu,
     State, //
 };
 use crate::{
     gim_core::event::Event,
-    hw::sdma::SUBMIT_MAX, //
+    hw::sdma::{
+        Job,
+        SUBMIT_MAX, //
+    }, //
 };
 
 /// How long one submission may take, the other functions' turns included.
 const LIMIT_MS: u32 = 60_000;
 
-/// A piece of framebuffer that is being zeroed.
+/// How often the fence is looked at once a signal waits, which must not end the job.
+const LOOK_MS: i64 = 1;
+
+/// A job of the copy engine.
 #[derive(Clone, Copy)]
-pub(super) struct Fill {
-    at: u64,
-    len: u64,
+pub(super) struct Order {
+    job: Job,
     /// What the fence will say when it is done.
     fence: u32,
     /// The copy engine has it.
@@ -33,50 +43,68 @@ pub(super) struct Fill {
 }
 
 impl Gpu {
-    /// The PF has got the engine (true) or loses it: a submission that waits is made.
+    /// The PF has got the engine (true) or loses it: a job that waits is submitted.
     ///
-    /// One that was lost with the PF's context is made again: zeroing twice does no harm.
+    /// One that was lost with the PF's context is submitted again: doing it twice does no harm.
     pub(super) fn pf_runs(&self, st: &mut State, runs: bool) {
         st.pf_runs = runs;
         let copy = &self.hw.copy;
-        if let Some(fill) = st.fill.as_mut().filter(|_| runs) {
-            if !fill.submitted || !copy.is_set_up(&self.hw.mmio) {
-                copy.zero(&self.hw.mmio, fill.at, fill.len, fill.fence);
-                fill.submitted = true;
+        if let Some(order) = st.order.as_mut().filter(|_| runs) {
+            if !order.submitted || !copy.is_set_up(&self.hw.mmio) {
+                copy.submit(&self.hw.mmio, order.job, order.fence);
+                order.submitted = true;
             }
         }
     }
 
     /// Nothing runs any more: whoever waits for the copy engine is told.
-    pub(super) fn cancel_fill(&self, st: &mut State) {
-        st.fill = None;
+    pub(super) fn cancel_copies(&self, st: &mut State) {
+        st.order = None;
         self.changed.notify_all();
     }
 
     /// Zeroes a range of framebuffer addresses; sleeps.
-    ///
-    /// Only the scrub worker calls this: one job at a time, and no signal ends its waits.
     pub(super) fn zero_by_engine(self: &Arc<Self>, range: Range<u64>) -> Result {
+        let _turn = self.copies.lock();
         let mut at = range.start;
         let mut done = Ok(());
         while at < range.end && done.is_ok() {
             let len = SUBMIT_MAX.min(range.end - at);
-            done = self.submit(at, len);
+            done = self.submit(Job::Zero { at, len });
             at += len;
         }
-        let mut st = self.state.lock();
-        st.fill = None;
-        Self::feed(self.as_arc_borrow(), &mut st, Event::PfWork(false));
+        self.release_pf();
         done
     }
 
-    fn submit(self: &Arc<Self>, at: u64, len: u64) -> Result {
+    /// Has the copy engine do a job, with `before` and `after` while nobody else uses it; sleeps.
+    pub(super) fn copy_by_engine<R>(
+        self: &Arc<Self>,
+        job: Job,
+        before: impl FnOnce() -> Result,
+        after: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let _turn = self.copies.lock();
+        before()?;
+        let done = self.submit(job);
+        self.release_pf();
+        done?;
+        after()
+    }
+
+    /// The PF needs no more turns.
+    fn release_pf(self: &Arc<Self>) {
+        let mut st = self.state.lock();
+        st.order = None;
+        Self::feed(self.as_arc_borrow(), &mut st, Event::PfWork(false));
+    }
+
+    fn submit(self: &Arc<Self>, job: Job) -> Result {
         // Any number that the fence does not hold now will do.
         let fence = self.hw.copy.fence().wrapping_add(1);
         let mut st = self.state.lock();
-        st.fill = Some(Fill {
-            at,
-            len,
+        st.order = Some(Order {
+            job,
             fence,
             submitted: false,
         });
@@ -87,12 +115,18 @@ impl Gpu {
         }
         drop(st);
         let done = || self.hw.copy.fence() == fence;
-        self.wait(LIMIT_MS, |st| done() || st.fill.is_none())
-            .map_err(|_| ETIMEDOUT)?;
-        if done() {
-            Ok(())
-        } else {
-            Err(ECANCELED)
+        let mut looks = i64::from(LIMIT_MS) / LOOK_MS;
+        loop {
+            match self.wait(LIMIT_MS, |st| done() || st.order.is_none()) {
+                Ok(()) if done() => return Ok(()),
+                Ok(()) => return Err(ECANCELED),
+                Err(Unmet::Signal) if looks > 0 => {
+                    // What has been submitted cannot be taken back.
+                    fsleep(Delta::from_millis(LOOK_MS));
+                    looks -= 1;
+                }
+                Err(_) => return Err(ETIMEDOUT),
+            }
         }
     }
 }

@@ -57,8 +57,8 @@ impl Gpu {
             }
             Work::GpuReset => {
                 st.reset_all = true;
-                // A fill that waits for the engine would keep it from being freed.
-                this.cancel_fill(st);
+                // A job that waits for the engine would keep it from being freed.
+                this.cancel_copies(st);
                 let _ = this.queue.queue().enqueue::<_, RESETS>(Arc::from(this));
             }
         }
@@ -78,6 +78,8 @@ impl Gpu {
 
     /// Zeroes the framebuffer of a VF.
     fn scrub_vf(self: &Arc<Self>, vf: VfId) -> Result {
+        // Whoever was writing to it has ended then, and does not begin again.
+        drop(self.fills.lock());
         let part = self.with(|st| st.table.as_ref().and_then(|table| table.vf(vf)));
         self.scrub(part.ok_or(ENOENT)?)
     }

@@ -33,6 +33,7 @@ use crate::{
             Notice,
             What, //
         },
+        vf::VfState,
     },
 };
 
@@ -42,7 +43,13 @@ impl Gpu {
         this.trace(&note);
         this.log(&note);
         match note {
-            Note::State { .. } => this.changed.notify_all(),
+            Note::State { vf, to, .. } => {
+                if matches!(to, VfState::Resetting | VfState::Unavailable) {
+                    let epoch = &mut st.epochs[vf.index()];
+                    *epoch = epoch.wrapping_add(1);
+                }
+                this.changed.notify_all();
+            }
             Note::Reset {
                 vf,
                 reason: ResetReason::GuestRequest,

@@ -39,6 +39,15 @@ pub(super) enum Unmet {
     Timeout,
 }
 
+impl From<Unmet> for Error {
+    fn from(unmet: Unmet) -> Self {
+        match unmet {
+            Unmet::Signal => EINTR,
+            Unmet::Timeout => ETIMEDOUT,
+        }
+    }
+}
+
 impl Gpu {
     /// Partitions the framebuffer, scrubs it, and makes `count` VFs appear.
     pub(crate) fn enable_vfs(self: &Arc<Self>, count: u16) -> Result {
@@ -108,10 +117,7 @@ impl Gpu {
         self.wait(SCRUB_LIMIT_MS, |st| {
             first_vfs(count).all(|vf| settled(st.engine.vf_state(vf)))
         })
-        .map_err(|e| match e {
-            Unmet::Signal => EINTR,
-            Unmet::Timeout => ETIMEDOUT,
-        })?;
+        .map_err(Error::from)?;
         let clean =
             self.with(|st| first_vfs(count).all(|vf| st.engine.vf_state(vf) == VfState::Available));
         if clean {

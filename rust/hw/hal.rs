@@ -30,7 +30,10 @@ use crate::gim_core::{
         CmdStatus,
         MailWords, //
     },
-    partition::Partition,
+    partition::{
+        Partition,
+        CONTEXT_SIZE, //
+    },
     types::{
         Ns,
         VfId,
@@ -95,6 +98,10 @@ pub(crate) struct Facts {
     pub(crate) ih: ih::Layout,
     /// The copy engine.
     pub(crate) sdma: sdma::Layout,
+    /// PCI device id of its VFs.
+    pub(crate) vf_device: u16,
+    /// Where in the register BAR a dirty plane's registers would be, in bytes.
+    pub(crate) dirty_plane: u64,
 }
 
 /// The questions a chip answers. All methods that take the hardware run under the engine's lock, in
@@ -155,6 +162,24 @@ pub(crate) trait Hal: Sync {
     /// Programs the context save area and every VF's framebuffer window.
     fn program_partition(&self, hw: &Hw, table: &Partition) {
         self.facts().vsec.program(&hw.vsec, table);
+    }
+
+    /// Which context save area is a VF's, counted from the first, and its size in bytes. No public
+    /// source gives the order: the PF's first, then those of the VFs, is this project's assumption.
+    fn context_slot(&self, vf: VfId) -> (u64, u64) {
+        (u64::from(vf.raw()) + 1, CONTEXT_SIZE)
+    }
+
+    /// Registers of a VF's register BAR that are reachable while it does not run and are no part of
+    /// its context: what its guest has set there must move with it. Bytes, rising.
+    fn vf_registers(&self) -> [u32; 1] {
+        // CAST: Within the register BAR.
+        [self.facts().regs.mailbox.int_cntl as u32]
+    }
+
+    /// The message to a VF that stands valid and not acknowledged, if there is one.
+    fn unacknowledged(&self, hw: &Hw, vf: VfId) -> Option<MailWords> {
+        self.facts().regs.mailbox.unacknowledged(&hw.mmio, vf)
     }
 
     /// Issues a command with its completion interrupt enabled.

@@ -41,6 +41,8 @@ pub(crate) struct Mailbox {
 pub(crate) mod control {
     /// Our message is valid.
     pub(crate) const TRN_VALID: u32 = 1 << 0;
+    /// The receiver has taken our message.
+    pub(crate) const TRN_ACK: u32 = 1 << 1;
     /// The VF has a message for us.
     pub(crate) const RCV_VALID: u32 = 1 << 8;
     /// Write 1: the VF's message has been taken.

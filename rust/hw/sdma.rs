@@ -18,17 +18,38 @@ const FENCE_AT: usize = RING_BYTES;
 /// Bytes of framebuffer that ring and fence take.
 pub(crate) const AREA: usize = 2 * RING_BYTES;
 
-/// Most bytes of one CONST_FILL that other drivers use: the count has 22 bits.
-const FILL_MAX: u64 = 0x3f_ffe0;
-/// Dwords of CONST_FILL, FENCE and TRAP.
-const FILL_DWORDS: usize = 5;
+/// Most bytes of one packet that other drivers use: the count has 22 bits.
+const PACKET_MAX: u64 = 0x3f_ffe0;
+/// Dwords of COPY (CONST_FILL has fewer), FENCE and TRAP.
+const COPY_DWORDS: usize = 7;
 const FENCE_DWORDS: usize = 4;
 const TRAP_DWORDS: usize = 2;
-/// Fills that fit into the ring, with a fence and a trap behind them and one slot to spare.
-const FILLS: usize = (RING_BYTES / 4 - FENCE_DWORDS - TRAP_DWORDS - 1) / FILL_DWORDS;
+/// Packets that fit into the ring, with a fence and a trap behind them and one slot to spare.
+const PACKETS: usize = (RING_BYTES / 4 - FENCE_DWORDS - TRAP_DWORDS - 1) / COPY_DWORDS;
 
-/// Bytes that one submission can fill.
-pub(crate) const SUBMIT_MAX: u64 = FILL_MAX * FILLS as u64;
+/// Bytes that one submission can fill or copy.
+pub(crate) const SUBMIT_MAX: u64 = PACKET_MAX * PACKETS as u64;
+
+/// What the copy engine is to do; framebuffer addresses, in bytes, multiples of 4.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Job {
+    /// Zero `len` bytes from `at` on.
+    Zero { at: u64, len: u64 },
+    /// Copy `len` bytes to where nothing of the source is.
+    Copy { from: u64, to: u64, len: u64 },
+}
+
+/// Addresses and lengths of the packets for `len` bytes from `at` on.
+fn pieces(at: u64, len: u64) -> impl Iterator<Item = (u64, u32)> {
+    let mut done = 0;
+    core::iter::from_fn(move || {
+        let bytes = PACKET_MAX.min(len - done);
+        let here = at + done;
+        done += bytes;
+        // CAST: Below 22 bits.
+        (bytes != 0).then_some((here, bytes as u32))
+    })
+}
 
 /// Bits of the ring's control register.
 mod cntl {
@@ -64,6 +85,8 @@ pub(crate) struct Layout {
 mod op {
     pub(super) const FENCE: u32 = 5;
     pub(super) const TRAP: u32 = 6;
+    /// From framebuffer to framebuffer, linear.
+    pub(super) const COPY: u32 = 1;
     /// With the pattern a dword.
     pub(super) const CONST_FILL: u32 = 11 | 2 << 30;
 }
@@ -80,33 +103,43 @@ impl CopyEngine {
         Self { layout, area }
     }
 
-    /// Sets up the ring and has it zero the `len` bytes (at most [`SUBMIT_MAX`]) from framebuffer
-    /// address `at`; then `fence` is written and the PF interrupted. Only while the PF runs.
-    pub(crate) fn zero(&self, mmio: &Mmio, at: u64, len: u64, fence: u32) {
+    /// Sets up the ring and has it do `job`; then `fence` is written and the PF interrupted. Only
+    /// while the PF runs.
+    pub(crate) fn submit(&self, mmio: &Mmio, job: Job, fence: u32) {
         let l = self.layout;
         let mut ring = Ring {
             area: &self.area,
             dwords: 0,
         };
-        let (mut at, mut left) = (at, len.min(SUBMIT_MAX));
-        while left > 0 {
-            let bytes = left.min(FILL_MAX);
-            // CAST: Halves of an address; the count is below 22 bits.
-            ring.put(&[
-                op::CONST_FILL,
-                at as u32,
-                (at >> 32) as u32,
-                0,
-                bytes as u32 - l.count_bias,
-            ]);
-            at += bytes;
-            left -= bytes;
+        match job {
+            Job::Zero { at, len } => {
+                for (at, bytes) in pieces(at, len.min(SUBMIT_MAX)) {
+                    // CAST: Halves of an address.
+                    let (low, high) = (at as u32, (at >> 32) as u32);
+                    ring.put(&[op::CONST_FILL, low, high, 0, bytes - l.count_bias]);
+                }
+            }
+            Job::Copy { from, to, len } => {
+                let sources = pieces(from, len.min(SUBMIT_MAX));
+                for ((from, bytes), (to, _)) in sources.zip(pieces(to, len)) {
+                    // CAST: Halves of addresses.
+                    let source = (from as u32, (from >> 32) as u32);
+                    let target = (to as u32, (to >> 32) as u32);
+                    let count = bytes - l.count_bias;
+                    ring.put(&[op::COPY, count, 0]);
+                    ring.put(&[source.0, source.1, target.0, target.1]);
+                }
+            }
         }
         // CAST: A small constant.
         ring.put(&[op::FENCE, FENCE_AT as u32, 0, fence]);
         ring.put(&[op::TRAP, 0]);
         // CAST: At most the ring's size.
-        let wptr = (ring.dwords * 4) as u32;
+        self.start(mmio, (ring.dwords * 4) as u32);
+    }
+
+    fn start(&self, mmio: &Mmio, wptr: u32) {
+        let l = self.layout;
         regs::write(mmio, l.f32_cntl, 0);
         regs::write(mmio, l.rb_cntl, 0);
         regs::write(mmio, l.rb_base, 0);

@@ -194,6 +194,8 @@ impl Engine {
         let ok = self.adoption(vf) == Adoption::Taken;
         if ok {
             self.adoptions.restored |= vf.bit();
+            // The hardware cannot know yet whether it has work.
+            self.busy |= vf.bit();
             let each = self.vf(vf);
             each.loaded = loaded;
             each.context = match loaded {

@@ -200,6 +200,14 @@ impl Engine {
         }
     }
 
+    /// The guest is interrupted by a message that asks nothing of it.
+    pub(super) fn alert(&mut self, vf: VfId, out: &mut Actions) {
+        let each = &self.vfs[vf.index()];
+        if each.loaded && matches!(each.state, VfState::Active | VfState::Suspended) {
+            self.send(vf, HostMessage::QueryAlive, out);
+        }
+    }
+
     /// The host orders a reset; one that is going on, or a VF that nobody has used, is enough. It
     /// gives a quarantined VF another chance.
     pub(super) fn host_reset(&mut self, vf: VfId, out: &mut Actions) {

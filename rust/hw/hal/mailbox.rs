@@ -67,6 +67,21 @@ impl Mailbox {
         }
     }
 
+    /// The message to a VF that stands valid and not acknowledged, if there is one.
+    pub(super) fn unacknowledged(&self, mmio: &Mmio, vf: VfId) -> Option<MailWords> {
+        self.select(mmio, vf);
+        let state = regs::read(mmio, self.control);
+        let waits = state & (control::TRN_VALID | control::TRN_ACK) == control::TRN_VALID;
+        if !waits || state == u32::MAX {
+            return None;
+        }
+        let mut words = [0; 4];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = regs::read(mmio, self.transmit + 4 * i);
+        }
+        Some(words)
+    }
+
     /// Drops VALID after the VF's acknowledgement.
     pub(super) fn clear_valid(&self, mmio: &Mmio, vf: VfId) {
         self.select(mmio, vf);

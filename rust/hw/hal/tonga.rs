@@ -68,6 +68,9 @@ static FACTS: Facts = Facts {
         rb_wptr_hi: None,
         count_bias: 0,
     },
+    vf_device: 0x692f,
+    // Assumed (emulated-gpu.md).
+    dirty_plane: 4 * 0xfe00,
 };
 
 /// Interrupt sources (4.1). That of the command completion is not public for Tonga: 139 is this

@@ -86,6 +86,9 @@ static FACTS: Facts = Facts {
         rb_wptr_hi: Some(4 * (SDMA0 + 0x86)),
         count_bias: 1,
     },
+    vf_device: 0x686c,
+    // Assumed (emulated-gpu.md).
+    dirty_plane: 4 * (0x1a000 + 0xe00),
 };
 
 /// Registers of the capability beside those of the table (2.8).

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * What bindgen is given, for the driver and for user space: the uAPI, and its ioctl numbers as
+ * constants that it can evaluate.
+ */
+#include <uapi/gim.h>
+
+enum gim_ioctl {
+	GIM_IOCTL_OPEN_VF = GIM_OPEN_VF,
+	GIM_IOCTL_VF_QUERY = GIM_VF_QUERY,
+	GIM_IOCTL_VF_PAUSE = GIM_VF_PAUSE,
+	GIM_IOCTL_VF_RESUME = GIM_VF_RESUME,
+	GIM_IOCTL_VF_SAVE = GIM_VF_SAVE,
+	GIM_IOCTL_VF_RESTORE = GIM_VF_RESTORE,
+	GIM_IOCTL_VF_DIRTY_START = GIM_VF_DIRTY_START,
+	GIM_IOCTL_VF_DIRTY_GET = GIM_VF_DIRTY_GET,
+	GIM_IOCTL_VF_DIRTY_STOP = GIM_VF_DIRTY_STOP,
+	GIM_IOCTL_VF_FB_READ = GIM_VF_FB_READ,
+	GIM_IOCTL_VF_FB_WRITE = GIM_VF_FB_WRITE,
+	GIM_IOCTL_VF_RAISE_IRQ = GIM_VF_RAISE_IRQ,
+	GIM_IOCTL_VF_RESET = GIM_VF_RESET,
+	GIM_IOCTL_STREAM_QUERY = GIM_STREAM_QUERY,
+};

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The door to a GPU for files, which may stay open after the GPU has gone.
+//!
+//! A file holds the door, never the GPU: each call enters, and unbind waits until all have left.
+
+use core::ops::Deref;
+
+use kernel::{
+    new_condvar, new_mutex,
+    prelude::*,
+    sync::{
+        global_lock,
+        Arc,
+        CondVar,
+        Mutex, //
+    },
+};
+
+use crate::{
+    ffi::pci::Address,
+    gim_core::types::VfId,
+    gpu::Gpu, //
+};
+
+global_lock! {
+    // SAFETY: Initialised by the module's `init`, before any driver is registered.
+    unsafe(uninit) static PORTS: Mutex<KVec<Arc<Port>>> = KVec::new();
+}
+
+/// Prepares the list of doors; to be called once, first.
+pub(crate) fn init() {
+    // SAFETY: Called once, from the module's `init`, before anything uses it.
+    unsafe { PORTS.init() };
+}
+
+struct Inner {
+    /// The GPU, until it goes.
+    gpu: Option<Arc<Gpu>>,
+    /// Calls that are inside.
+    visits: u32,
+    /// VFs that somebody saves, restores or tracks: a bit each.
+    claimed: u32,
+}
+
+/// The door to one GPU.
+#[pin_data]
+pub(crate) struct Port {
+    address: Address,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    left: CondVar,
+}
+
+impl Port {
+    /// Opens a door that [`find`] finds.
+    pub(crate) fn open(gpu: &Arc<Gpu>) -> Result<Opened> {
+        let port = Arc::pin_init(
+            try_pin_init!(Self {
+                address: gpu.hw().pf.address(),
+                inner <- new_mutex!(Inner {
+                    gpu: Some(gpu.clone()),
+                    visits: 0,
+                    claimed: 0,
+                }),
+                left <- new_condvar!("gim::port"),
+            }? Error),
+            GFP_KERNEL,
+        )?;
+        PORTS.lock().push(port.clone(), GFP_KERNEL)?;
+        Ok(Opened(port))
+    }
+
+    /// Enters, if the GPU is still there.
+    pub(crate) fn enter(&self) -> Result<Visit<'_>> {
+        let mut inner = self.inner.lock();
+        let gpu = inner.gpu.clone().ok_or(ENODEV)?;
+        inner.visits += 1;
+        Ok(Visit {
+            gpu,
+            _leave: Leave(self),
+        })
+    }
+
+    /// Whether the GPU is still there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.inner.lock().gpu.is_some()
+    }
+
+    /// Takes a VF for one purpose: to be saved, restored or tracked. `EBUSY` if somebody has it.
+    pub(crate) fn claim(self: &Arc<Self>, vf: VfId) -> Result<Claimed> {
+        let mut inner = self.inner.lock();
+        if inner.claimed & vf.bit() != 0 {
+            return Err(EBUSY);
+        }
+        inner.claimed |= vf.bit();
+        Ok(Claimed {
+            port: self.clone(),
+            vf,
+        })
+    }
+}
+
+/// The door at this PCI address.
+pub(crate) fn find(address: Address) -> Result<Arc<Port>> {
+    let ports = PORTS.lock();
+    let found = ports.iter().find(|port| port.address == address);
+    found.cloned().ok_or(ENODEV)
+}
+
+/// An open door; it closes when this is dropped, once everybody has left.
+pub(crate) struct Opened(Arc<Port>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        PORTS.lock().retain(|port| !Arc::ptr_eq(port, &self.0));
+        let mut inner = self.0.inner.lock();
+        let gpu = inner.gpu.take();
+        // Whoever waits for the GPU inside has a bound.
+        while inner.visits != 0 {
+            self.0.left.wait(&mut inner);
+        }
+        drop(inner);
+        drop(gpu);
+    }
+}
+
+/// A call that is inside: the GPU stays until it leaves.
+pub(crate) struct Visit<'a> {
+    // In this order: it has left only when it holds the GPU no longer.
+    gpu: Arc<Gpu>,
+    _leave: Leave<'a>,
+}
+
+impl Deref for Visit<'_> {
+    type Target = Arc<Gpu>;
+
+    fn deref(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+}
+
+struct Leave<'a>(&'a Port);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.inner.lock().visits -= 1;
+        self.0.left.notify_all();
+    }
+}
+
+/// A VF that is taken for one purpose.
+pub(crate) struct Claimed {
+    port: Arc<Port>,
+    vf: VfId,
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.port.inner.lock().claimed &= !self.vf.bit();
+    }
+}
