@@ -16,6 +16,7 @@
 //! | target: `resume --checkpoint FILE` | what the script does |
 //! |---|---|
 //! | opens the VF (VFIO resets it), maps memory at the same bus addresses, sets up interrupts and bus master, says `ready` | restore the VF |
+//! | or with `--early`: opens the VF, says `open`; at `load` the rest, and says `ready` | begin to restore the VF while the source works |
 //! | `go`: says `working` and goes on, with no word to the host | |
 //!
 //! `dump` must come after the VF was paused: what the engine writes to the client's memory before
@@ -84,6 +85,10 @@ pub(crate) struct ResumeArgs {
     /// What a frozen client has dumped
     #[arg(long)]
     checkpoint: PathBuf,
+    /// Open the VF, say `open`, and read the checkpoint only when told `load`: so the VF can be
+    /// filled while the source still works
+    #[arg(long)]
+    early: bool,
     /// Where `dump` writes to, if it is to move again
     #[arg(long)]
     next_checkpoint: Option<PathBuf>,
@@ -99,6 +104,7 @@ enum Order {
     Thaw,
     Exit,
     Go,
+    Load,
     /// SIGUSR1: whatever comes next.
     Next,
     /// SIGINT, SIGTERM.
@@ -113,6 +119,7 @@ impl Order {
             "thaw" => Self::Thaw,
             "exit" => Self::Exit,
             "go" => Self::Go,
+            "load" => Self::Load,
             _ => return None,
         })
     }
@@ -309,9 +316,22 @@ pub(crate) fn chain(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
 }
 
 pub(crate) fn resume(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> {
-    let saved = Checkpoint::read(&args.checkpoint)?;
     let orders = listen(args.stdin)?;
-    let chain = Chain::resume(open(cli)?, &saved)?;
+    let early = match args.early {
+        true => {
+            let vf = open(cli)?;
+            voice.say(&json!({ "event": "open" }), "open")?;
+            while orders.recv().is_ok_and(|order| order != Order::Load) {}
+            Some(vf)
+        }
+        false => None,
+    };
+    let saved = Checkpoint::read(&args.checkpoint)?;
+    let vf = match early {
+        Some(vf) => vf,
+        None => open(cli)?,
+    };
+    let chain = Chain::resume(vf, &saved)?;
     let job = Job {
         steps: chain.steps(),
         chain,

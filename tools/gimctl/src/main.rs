@@ -2,6 +2,7 @@
 //! `gimctl`: the operator's tool for `gim`.
 
 mod events;
+mod migrate;
 mod show;
 mod top;
 
@@ -61,6 +62,9 @@ enum Command {
     },
     /// Watch the VFs of a GPU: shares of its time, switches, gaps
     Top(TopArgs),
+    /// Move a running VF to a file, to another host, or back
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Print what the driver tells: limits exceeded, resets, quarantines, trouble with the GPU
     Events(EventsArgs),
     /// Print every counter
@@ -154,6 +158,7 @@ fn run(cli: &Cli) -> Result<()> {
             force,
         }) => show::set_vfs(&sysfs, choice.gpu.as_deref(), *count, *force, cli.json),
         Command::Stats { choice, vf } => show::stats(&sysfs, choice.gpu.as_deref(), *vf, cli.json),
+        Command::Migrate(command) => migrate::run(&sysfs, command, cli.json),
         Command::Pause(Whom { choice, vf }) => {
             show::order(&sysfs, choice.gpu.as_deref(), *vf, "pause", cli.json)
         }
