@@ -19,7 +19,7 @@ KDIR ?= $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
 in_root := scripts/in-root
 export GIM_GOAL = $(firstword $(MAKECMDGOALS) modules)
 
-.PHONY: modules modules_install clean setup build demo check check-debug bench fmt help
+.PHONY: modules modules_install clean setup build demo demo-migrate check check-debug bench fmt help
 
 modules:
 ifneq ($(KDIR),)
@@ -42,6 +42,10 @@ build: setup
 demo: build
 	@$(in_root) scripts/demo --vfs $(VFS) $(DEMO_ARGS)
 
+# A VF whose client works moves from one host VM to another.
+demo-migrate: build
+	@$(in_root) scripts/demo-migrate
+
 check: build
 	@scripts/check
 
@@ -63,6 +67,7 @@ help:
 	@sed -n 's/^# \?//; 2,9p' $(firstword $(MAKEFILE_LIST))
 	@echo "make setup        only the build root (cache: \$$GIM_CACHE, default ~/.cache/gim)"
 	@echo "make build        everything that demo and check run"
+	@echo "make demo-migrate a running VF moves to another host"
 	@echo "make check-debug  the tests on a kernel with KASAN, lockdep and kmemleak (slow)"
 	@echo "make bench        figures, as ratios against a baseline in the same run"
 	@echo "make fmt          formats every Rust file"
