@@ -25,7 +25,7 @@ sleep 1
 referee reset
 echo "host 1: VF0 leaves while its chain runs and two tenants work (changes known by: $source)"
 order() { printf 'echo %s > /tmp/orders; for i in $(seq 1000); do ! grep -q "^%s" /tmp/chain.out || exit 0; sleep 0.01; done; exit 1' "$1" "$2"; }
-gimctl --json migrate send --vf 0 --dirty "$source" --on-pause "$(order freeze frozen)" \
+gimctl --json migrate send --vf 0 --rounds 4 --dirty "$source" --on-pause "$(order freeze frozen)" \
 	--on-paused "($(order dump dumped)) && bash -c 'cat /tmp/checkpoint > /dev/tcp/10.9.0.2/7001'" 10.9.0.2:7000 2> /tmp/report ||
 	fail "it does not leave"
 referee when --vf 0 > /tmp/when
