@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=16,vram_mb=512
+# vm: --steady --gpu vfs=16,vram_mb=512
 # SPDX-License-Identifier: GPL-2.0
 # A VF that hangs is reset and comes back; the others go on.
 # shellcheck source=tests/vm/lib.sh
