@@ -216,7 +216,14 @@ impl Job {
 
     /// Brings the shadow to where the memory must be after the job.
     pub fn apply(&self, shadow: &mut Shadow) {
-        for _ in 0..self.repeat {
+        // Without copies, every run of the chain leaves the same behind.
+        let copies = self.ops.iter().any(|op| matches!(op, Op::Copy { .. }));
+        let times = if copies {
+            self.repeat
+        } else {
+            self.repeat.min(1)
+        };
+        for _ in 0..times {
             self.ops.iter().for_each(|op| shadow.apply(op));
         }
     }
