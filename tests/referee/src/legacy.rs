@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The baseline for the cost of a world switch: the same engine driven as older drivers do it,
-//! four commands one after the other, each asked for its end every 100 us by a busy CPU.
+//! Baselines: the same engine without `gim`, while its scheduler is paused, so that both see the
+//! same VFs; afterwards nobody is on the engine, as `gim` has left it.
 //!
-//! Runs beside `gim` while its scheduler is paused, so that both see the same VFs; afterwards
-//! nobody is on the engine, as `gim` has left it.
+//! For the cost of a world switch it is driven as older drivers do it: four commands one after the
+//! other, each asked for its end every 100 us by a busy CPU. For the cost of `gim` to a VF that is
+//! alone, nobody touches it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -104,6 +105,17 @@ fn find(config: &File) -> io::Result<Option<u64>> {
         at = u64::from(head >> 20);
     }
     Ok(None)
+}
+
+/// Lets one VF run for `time` and do as it likes.
+pub(crate) fn hold(pci: &str, vf: u8, time: Duration) -> Result<()> {
+    let pf = Pf::open(pci)?;
+    let fcn = vsec::fcn_vf(vf);
+    pf.command(cmd::LOAD, fcn)?;
+    pf.command(cmd::RUN, fcn)?;
+    std::thread::sleep(time);
+    pf.command(cmd::IDLE, fcn)?;
+    pf.command(cmd::SAVE, fcn)
 }
 
 /// Switches between two VFs `count` times; prints what the CPU has spent, as JSON.

@@ -4,6 +4,7 @@
 //! `get` prints one number, so that a shell script can compare it; `fault` makes the GPU misbehave.
 
 mod legacy;
+mod spare;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,6 +89,23 @@ enum Command {
         /// How many switches
         #[arg(long, default_value_t = 200)]
         count: u32,
+    },
+    /// Let one VF run undisturbed, while gim's scheduler is paused
+    Hold {
+        /// PCI address of the PF
+        pci: String,
+        /// VF, from 0
+        #[arg(long, default_value_t = 0)]
+        vf: u8,
+        /// How long
+        #[arg(long, default_value_t = 12)]
+        seconds: u64,
+    },
+    /// Print how much CPU time is left to a program that takes all it can have, as JSON
+    Spare {
+        /// How long
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
     },
 }
 
@@ -265,6 +283,10 @@ fn run(cli: Cli) -> Result<()> {
             let vfs = [vfs[0], vfs[1]];
             legacy::run(&pci, vfs, count, Duration::from_millis(6))?;
         }
+        Command::Hold { pci, vf, seconds } => {
+            legacy::hold(&pci, vf, Duration::from_secs(seconds))?;
+        }
+        Command::Spare { seconds } => spare::run(&referee, Duration::from_secs(seconds))?,
     }
     Ok(())
 }
