@@ -53,7 +53,7 @@ check-debug: build
 	@scripts/check-debug
 
 bench: build
-	@$(in_root) scripts/bench
+	@$(in_root) scripts/bench $(BENCH)
 
 fmt: setup
 	@$(in_root) scripts/lint fmt

@@ -1,86 +1,115 @@
 #!/bin/sh
+# bench: vm --icount --gpu vfs=16,vram_mb=512
 # SPDX-License-Identifier: GPL-2.0
-# In the host VM, under deterministic time: shares, gaps and the cost of a switch for 2, 4, 8 and 16
-# busy tenants, by the referee's clock.  Prints "BENCH name value unit".
+# In the host VM, in deterministic time: shares, gaps and the cost of a switch for 1 to 16 busy tenants.
 # shellcheck source=tests/vm/lib.sh
 . tests/vm/lib.sh
+# shellcheck source=tests/bench/lib.sh
+. tests/bench/lib.sh
 
-# CPU time of the whole machine that was not idle, in ms.
-busy() { awk '/^cpu / { print ($2 + $3 + $4 + $7 + $8) * 10 }' /proc/stat; }
-# spent SECONDS: what the machine spends in that time, in ms.
-spent() {
-	before=$(busy)
-	sleep "$1"
-	echo $(($(busy) - before))
+# What one VF gets done, alone under gim and on an engine that nobody touches.
+alone() {
+	tenants 1
+	window 10 /tmp/alone.json
+	setting control pause
+	referee hold "$PF" --seconds 12 &
+	hold=$!
+	sleep 1
+	window 10 /tmp/bare.json
+	wait $hold || exit 1
+	setting control resume
+	no_tenants
+	python3 - <<'PY' | figures
+import json
+def part(path):
+    w = json.load(open(path))
+    return w["functions"][1]["busy_ns"] / (w["now_ns"] - w["since_ns"])
+gim, bare = part("/tmp/alone.json"), part("/tmp/bare.json")
+print(f"loss_1to1 {1 - gim / bare:.6f} ratio")
+PY
 }
-# The same two VFs on the same engine, their guests stopped: switched by gim, then the legacy way.
+
+# The same two VFs on the same engine, their guests stopped: switched by gim, by nobody, and the
+# legacy way.
 legacy() {
 	# shellcheck disable=SC2086
 	kill -STOP $pids
 	sleep 1
-	commands=$(referee get commands)
-	ours=$(spent 100)
-	commands=$(($(referee get commands) - commands))
-	echo pause > "$PCI/$PF/gim/control" || exit 1
-	idle=$(spent 100)
-	referee reset
+	referee spare > /tmp/spare.json || exit 1
+	referee switches > /tmp/switches.json || exit 1
+	setting control pause
+	referee spare > /tmp/idle.json || exit 1
 	referee legacy "$PF" --count 60 > /tmp/legacy.json || exit 1
 	referee switches > /tmp/legacy-switches.json || exit 1
-	python3 - "$ours" "$idle" "$commands" <<'PY' || exit 1
-import json, sys
-ours, idle, commands = map(int, sys.argv[1:])
-dead = json.load(open("/tmp/switches.json"))["dead_ns"]
-legacy = json.load(open("/tmp/legacy-switches.json"))["dead_ns"]
-spin = json.load(open("/tmp/legacy.json"))["cpu_ns"]
-cpu = (ours - idle) * 1e6 / (commands / 4)
-print(f"BENCH switch_dead_vs_legacy {dead / legacy:.6f} ratio")
-print(f"BENCH switch_cpu_vs_legacy {cpu / spin:.6f} ratio")
-print(f"BENCH switch_cpu_ns {cpu:.0f} ns")
-print(f"BENCH legacy_dead_ns {legacy} ns")
-print(f"BENCH legacy_cpu_ns {spin} ns")
-PY
-	echo resume > "$PCI/$PF/gim/control" || exit 1
+	setting control resume
 	# shellcheck disable=SC2086
 	kill -CONT $pids
+	python3 - <<'PY' | figures
+import json
+load = lambda name: json.load(open(f"/tmp/{name}.json"))
+ours, idle, legacy = load("spare"), load("idle"), load("legacy")
+rate = lambda s: s["pieces"] / s["ns"]
+cpu = (1 - rate(ours) / rate(idle)) * ours["ns"] / (ours["commands"] / 4)
+dead, legacy_dead = load("switches")["dead_ns"], load("legacy-switches")["dead_ns"]
+print(f"switch_dead_vs_legacy {dead / legacy_dead:.6f} ratio")
+print(f"switch_cpu_vs_legacy {cpu / legacy['cpu_ns']:.6f} ratio")
+print(f"switch_cpu_ns {cpu:.0f} ns")
+print(f"legacy_dead_ns {legacy_dead} ns")
+print(f"legacy_cpu_ns {legacy['cpu_ns']} ns")
+PY
+}
+
+# by_weight: four tenants, weights 4:2:1:1.
+by_weight() {
+	i=1
+	for weight in 400 200 100 100; do
+		echo $weight > "$PCI/$PF/sriov_admin/vf$i/weight"
+		i=$((i + 1))
+	done
+	setting policy qos
+	sleep 1
+	window 10 /tmp/qos.json
+	setting policy rr
+	python3 - <<'PY' | figures
+import json
+run = [f["run_ns"] for f in json.load(open("/tmp/qos.json"))["functions"][1:5]]
+error = max(abs(r / sum(run) / (w / 8) - 1) for r, w in zip(run, (4, 2, 1, 1)))
+print(f"share_error_qos {error:.6f} ratio")
+PY
+}
+
+# report N: figures of a window with N equal tenants.
+report() {
+	python3 - "$1" <<'PY' | figures
+import json, sys
+n = int(sys.argv[1])
+w = json.load(open("/tmp/window.json"))
+switch = json.load(open("/tmp/switches.json"))
+run = [f["run_ns"] for f in w["functions"][1:n + 1]]
+print(f"share_error_rr_{n} {max(abs(r / sum(run) * n - 1) for r in run):.6f} ratio")
+print(f"switch_dead_ratio {switch['dead_ns'] / 6e6:.6f} ratio")
+print(f"switch_dead_ns {switch['dead_ns']} ns")
+print(f"switch_device_ns {switch['device_ns']} ns")
+if n == 16:
+    time = w["now_ns"] - w["since_ns"]
+    gap = max(f["max_gap_ns"] for f in w["functions"][1:n + 1])
+    print(f"jain_16 {sum(run) ** 2 / (n * sum(r * r for r in run)):.6f} ratio")
+    print(f"gap_max_16 {gap / (16 * 6e6):.6f} ratio")
+    print(f"aggregate_16 {sum(run) / (time - w['command_ns']):.6f} ratio")
+    busy = sum(f["busy_ns"] for f in w["functions"][1:n + 1])
+    print(f"busy_16 {busy / sum(run):.6f} ratio")
+PY
 }
 
 load guard=0 || exit 1
+alone
 for n in 2 4 8 16; do
-	numvfs $n || exit 1
-	echo strict > "$PCI/$PF/gim/mode"
-	i=0
-	pids=
-	while [ $i -lt $n ]; do
-		bind $i
-		vf-client --pci "$(vf $i)" run --seconds 0 --seed $i --workload fill --depth 2 --op-bytes 4096 > "/tmp/c$i" 2>&1 &
-		pids="$pids $!"
-		i=$((i + 1))
-		wait_for 30 is_state vf$i active || { cat "/tmp/c$((i - 1))"; exit 1; }
-	done
-	sleep 1
-	referee reset
-	sleep 10
-	referee show > /tmp/show.json
-	referee switches > /tmp/switches.json
+	tenants $n
+	window 10 /tmp/window.json
+	referee switches > /tmp/switches.json || exit 1
+	report $n
 	[ $n != 2 ] || legacy
-	# shellcheck disable=SC2086
-	kill $pids
-	wait
-	python3 - $n <<'PY' || exit 1
-import json, sys
-n = int(sys.argv[1])
-fns = json.load(open("/tmp/show.json"))["functions"][1:n + 1]
-sw = json.load(open("/tmp/switches.json"))
-run = [f["run_ns"] for f in fns]
-share = [r / sum(run) for r in run]
-print(f"BENCH share_error_rr_{n} {max(abs(s * n - 1) for s in share):.6f} ratio")
-print(f"BENCH switch_dead_ratio_{n} {sw['dead_ns'] / 6e6:.6f} ratio")
-print(f"BENCH switch_dead_ns_{n} {sw['dead_ns']} ns")
-print(f"BENCH switch_device_ns_{n} {sw['device_ns']} ns")
-if n == 16:
-    print(f"BENCH jain_16 {sum(run) ** 2 / (n * sum(r * r for r in run)):.6f} ratio")
-    print(f"BENCH gap_max_16 {max(f['max_gap_ns'] for f in fns) / (16 * 6e6):.4f} ratio")
-PY
-	wait_for 10 numvfs 0 || exit 1
+	[ $n != 4 ] || by_weight
+	no_tenants
 done
-[ "$(referee get violations)" = 0 ] || { echo "protocol violations"; exit 1; }
+no_violations

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# bench: host
+# SPDX-License-Identifier: GPL-2.0
+# What runs natively and depends on the machine: a step of the engine, hashes and checksums.
+set -euo pipefail
+cd /gim
+cargo bench --quiet --locked -p gim-core-sim --bench hash | grep '^BENCH'
+# criterion prints "step_ns_16  time: [low median high]", each with its unit.
+steps=$(cargo bench --quiet --locked -p gim-core-sim --bench step 2>&1 | tr '\n' ' ' |
+	grep -oE 'step[a-z_0-9]+ +time: +\[[^]]*\]' |
+	sed -E 's/^(step[a-z_0-9]+) +time: +\[[^ ]+ [^ ]+ ([0-9.]+) ([^ ]+).*/BENCH \1 \2 \3/')
+echo "$steps"
+echo "$steps" | awk '{ ns[$2] = $3 } END { printf "BENCH step_growth %.3f ratio\n", ns["step_ns_16"] / ns["step_ns_1"] }'
