@@ -213,6 +213,7 @@ fn config(pdev: &pci::Device<Core<'_>>, chip: Chip) -> Result<Config> {
         dev_err!(pdev, "bad module parameter: {}\n", Show(e));
         return Err(EINVAL);
     }
+    cfg.set_protocol(hal::hal(chip).facts().protocol);
     cfg.set_guard(module_parameters::guard.value() != 0);
     if module_parameters::strict.value() != 0 {
         cfg.set_mode(Mode::Strict);

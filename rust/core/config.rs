@@ -14,6 +14,7 @@ use super::{
         Rates,
         RATES, //
     },
+    mailbox::Protocol,
     policy::{
         admit,
         Refused,
@@ -193,6 +194,7 @@ pub struct Config {
     work_bound: Ns,
     mode: Mode,
     policy: Policy,
+    protocol: Protocol,
     rates: Rates,
     guard: bool,
     gpu_reset: bool,
@@ -222,6 +224,9 @@ impl Config {
         work_bound: 60_000 * MS,
         mode: Mode::WorkConserving,
         policy: Policy::RoundRobin,
+        protocol: Protocol {
+            ready_to_reset: false,
+        },
         rates: RATES,
         guard: true,
         gpu_reset: true,
@@ -467,6 +472,16 @@ impl Config {
     /// Sets whether a GPU that does not answer is reset as a whole.
     pub fn set_gpu_reset(&mut self, on: bool) {
         self.gpu_reset = on;
+    }
+
+    /// What the guest drivers of the chip know.
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Sets what the guest drivers of the chip know.
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
     }
 
     /// How the next VF is chosen.

@@ -11,6 +11,7 @@
 //! | `guard.rs` | what is done about guests that exceed their limits |
 //! | `adopt.rs` | VFs that are filled from a stream, or whose state is taken |
 //! | `recover.rs` | resets and scrubs of VFs |
+//! | `ready.rs` | guests that are told of a reset and answer |
 //! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
@@ -20,11 +21,18 @@ mod guard;
 mod host;
 mod message;
 mod qos;
+mod ready;
 mod recover;
 mod schedule;
 mod whole;
 
-pub use self::adopt::Adoption;
+pub use self::{
+    adopt::Adoption,
+    ready::{
+        READY_WAIT,
+        READY_WAIT_GPU, //
+    }, //
+};
 use self::{
     adopt::Adoptions,
     command::{
@@ -33,6 +41,7 @@ use self::{
     },
     guard::Buckets,
     qos::Parts,
+    ready::Ready,
     schedule::Slot, //
 };
 use super::{
@@ -272,6 +281,8 @@ pub struct Engine {
     /// The host has parked the scheduler, and waits for [`Action::AllPaused`].
     frozen: bool,
     freezing: bool,
+    /// Guests that were told of a reset and have not answered.
+    ready: Ready,
     /// Pieces of slow work that have not ended.
     works: u8,
     /// When the reset of the GPU was queued, while it is being done, and how many there may be.
@@ -328,6 +339,7 @@ impl Engine {
             condemned: 0,
             frozen: false,
             freezing: false,
+            ready: Ready::NONE,
             works: 0,
             gpu_reset_since: None,
             gpu_resets: Bucket::FULL,
@@ -367,6 +379,7 @@ impl Engine {
         self.take(ev, older, out);
         self.check_command(out);
         self.check_access(out);
+        self.check_ready(out);
         self.check_work(out);
         self.check_resets(out);
         self.check_guard(out);
@@ -412,6 +425,7 @@ impl Engine {
             return Some(self.now);
         }
         let slow = earlier(self.work_deadline(), self.resets_deadline());
+        let slow = earlier(slow, self.ready_deadline());
         let turn = earlier(self.slot_deadline(), self.access_deadline());
         let rest = earlier(slow, self.guard_deadline());
         earlier(self.command_deadline(), earlier(turn, rest))

@@ -19,16 +19,19 @@ pub enum GuestMessage {
     RelFini = 4,
     /// REQ_GPU_RESET_ACCESS: reset me, then let me initialise.
     ReqReset = 5,
+    /// READY_TO_RESET: I have stopped, you may reset me.
+    ReadyToReset = 201,
 }
 
 impl GuestMessage {
     /// All messages.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ReqInit,
         Self::RelInit,
         Self::ReqFini,
         Self::RelFini,
         Self::ReqReset,
+        Self::ReadyToReset,
     ];
 
     /// What the words mean, or `None` if nothing that is known; only the first word counts.
@@ -39,6 +42,7 @@ impl GuestMessage {
             3 => Self::ReqFini,
             4 => Self::RelFini,
             5 => Self::ReqReset,
+            201 => Self::ReadyToReset,
             _ => return None,
         })
     }
@@ -48,6 +52,13 @@ impl GuestMessage {
         // CAST: the discriminants are the codes.
         [self as u32, 0, 0, 0]
     }
+}
+
+/// What the guest drivers of a chip know beside the messages that all know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// They answer FLR_NOTIFICATION by READY_TO_RESET.
+    pub ready_to_reset: bool,
 }
 
 /// What the host says to a guest.
@@ -109,7 +120,7 @@ mod tests {
     fn nothing_else_is_a_message() {
         for code in (0..=0xFFFF).chain(u32::MAX - 0xFFFF..=u32::MAX) {
             let known = GuestMessage::parse(&[code, 0, 0, 0]).is_some();
-            assert_eq!(known, (1..=5).contains(&code), "{code}");
+            assert_eq!(known, matches!(code, 1..=5 | 201), "{code}");
             let known = HostMessage::parse(&[code, 0, 0, 0]).is_some();
             assert_eq!(known, matches!(code, 1..=3 | 6), "{code}");
         }

@@ -30,6 +30,7 @@ use crate::gim_core::{
         CmdStatus,
         MailWords, //
     },
+    mailbox::Protocol,
     partition::{
         Partition,
         CONTEXT_SIZE, //
@@ -98,6 +99,8 @@ pub(crate) struct Facts {
     pub(crate) ih: ih::Layout,
     /// The copy engine.
     pub(crate) sdma: sdma::Layout,
+    /// What its guest drivers know beside the messages that all know (4.2).
+    pub(crate) protocol: Protocol,
     /// PCI device id of its VFs.
     pub(crate) vf_device: u16,
     /// Where in the register BAR a dirty plane's registers would be, in bytes.

@@ -30,6 +30,7 @@ hang_one() {
 t "one hangs and is recovered while three work" hang_one
 t "it was reset" test "$(referee get flrs --vf 0)" -ge 1
 t "the others were not" sh -c 'for i in 1 2 3; do [ "$(referee get flrs --vf $i)" -le 1 ] || exit 1; done'
+t "what its guest says when it is told has its place" test "$(stat vf1 messages_dropped)" = 0
 t "the hang was counted" test "$(stat vf1 hangs)" -ge 1
 t "nobody else hung" sh -c "for i in 2 3 4; do grep -qx 'hangs 0' $PCI/$PF/sriov_admin/vf\$i/stats || exit 1; done"
 gaps() {

@@ -50,7 +50,7 @@ const VERDICT_WAIT: Ns = 10 * US;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     pub(super) cmd: Cmd,
-    issued: Ns,
+    pub(super) issued: Ns,
     /// When the status is to be read next.
     check: Ns,
     /// When the watchdog ends it.

@@ -106,6 +106,7 @@ impl Engine {
             self.undone = Some(flight.cmd);
         }
         self.blocked = None;
+        self.ready.forget_vfs();
         self.own_resets = 0;
     }
 

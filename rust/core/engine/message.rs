@@ -13,6 +13,8 @@
 //! | REQ_RESET | other | reset, then as REQ_INIT |
 //! | REL_INIT, REL_FINI | full access of that kind, READY sent | full access ends |
 //! | REL_INIT, REL_FINI | other | dropped |
+//! | READY_TO_RESET | told of a reset that has not begun | the reset begins |
+//! | READY_TO_RESET | other | dropped |
 //! | any | quarantined, not enabled | dropped |
 //! | any | being adopted, or sealed | not read until the VF runs again |
 
@@ -57,6 +59,7 @@ impl Engine {
             Some(GuestMessage::ReqReset) => self.req_reset(vf, out),
             Some(GuestMessage::RelInit) => self.release(vf, true, out),
             Some(GuestMessage::RelFini) => self.release(vf, false, out),
+            Some(GuestMessage::ReadyToReset) => self.ready_to_reset(vf),
             None => false,
         };
         if !done {

@@ -59,14 +59,15 @@ impl Engine {
             self.spend(vf, Limit::Resets, 1);
         }
         self.keep_request(vf, reason);
-        let each = self.vf(vf);
-        each.stats.resets = each.stats.resets.saturating_add(1);
-        each.loaded = false;
-        each.context = Context::Clear;
         let told = matches!(
             reason,
             ResetReason::Hang | ResetReason::FullAccessTimeout | ResetReason::HostRequest
         );
+        let wait = if told { self.ready_wait(vf) } else { 0 };
+        let each = self.vf(vf);
+        each.stats.resets = each.stats.resets.saturating_add(1);
+        each.loaded = false;
+        each.context = Context::Clear;
         each.notified = told;
         self.shift(vf, VfEvent::Reset, out);
         if told {
@@ -75,10 +76,10 @@ impl Engine {
         if engaged {
             self.vacate(vf, own);
         }
-        if own {
-            self.queue_reset(vf, out);
-        } else {
-            self.dirty |= vf.bit();
+        match (own, wait) {
+            (true, 0) => self.queue_reset(vf, out),
+            (true, wait) => self.await_ready(vf, wait),
+            (false, _) => self.dirty |= vf.bit(),
         }
     }
 
@@ -173,6 +174,7 @@ impl Engine {
                 }
                 continue;
             }
+            self.hurry(vf);
             let each = &self.vfs[vf.index()];
             match each.state {
                 // What was scrubbed so far may have been written by the tenant before the reset.

@@ -11,8 +11,7 @@ use super::super::{
     event::{
         Action,
         Note,
-        ResetReason,
-        Work, //
+        ResetReason, //
     },
     guard::Rate,
     mailbox::HostMessage,
@@ -72,16 +71,20 @@ impl Engine {
     fn reset_gpu(&mut self, out: &mut Actions) {
         self.phase = Phase::Recovering;
         self.stats.gpu_resets = self.stats.gpu_resets.saturating_add(1);
-        self.gpu_reset_since = Some(self.now);
-        self.works = self.works.saturating_add(1);
         out.push(Action::Note(Note::GpuReset));
+        let mut asked = 0;
         for vf in self.enabled() {
             match self.vf(vf).state {
                 VfState::Unavailable | VfState::Resetting | VfState::Quarantined => {}
-                _ => self.lose_vf(vf, out),
+                _ => {
+                    if self.answers(vf) {
+                        asked |= vf.bit();
+                    }
+                    self.lose_vf(vf, out);
+                }
             }
         }
-        out.push(Action::Queue(Work::GpuReset));
+        self.await_ready_gpu(asked, out);
     }
 
     /// The VF loses its state with the GPU's.

@@ -11,14 +11,17 @@ use super::{
     Interrupt,
     Layout, //
 };
-use crate::hw::{
-    ih,
-    regs::{
-        Mailbox,
-        Registers, //
+use crate::{
+    gim_core::mailbox::Protocol,
+    hw::{
+        ih,
+        regs::{
+            Mailbox,
+            Registers, //
+        },
+        sdma,
+        vsec::Vsec, //
     },
-    sdma,
-    vsec::Vsec, //
 };
 
 /// The tables: 2.2, 2.7, 4.1, 8.4, Appendix A.
@@ -67,6 +70,9 @@ static FACTS: Facts = Facts {
         rb_wptr: 4 * 0x3484,
         rb_wptr_hi: None,
         count_bias: 0,
+    },
+    protocol: Protocol {
+        ready_to_reset: false,
     },
     vf_device: 0x692f,
     // Assumed (emulated-gpu.md).

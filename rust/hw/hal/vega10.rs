@@ -19,7 +19,10 @@ use super::{
     Signals, //
 };
 use crate::{
-    gim_core::event::Cmd,
+    gim_core::{
+        event::Cmd,
+        mailbox::Protocol, //
+    },
     hw::{
         ih,
         regs::{
@@ -85,6 +88,9 @@ static FACTS: Facts = Facts {
         rb_wptr: 4 * (SDMA0 + 0x85),
         rb_wptr_hi: Some(4 * (SDMA0 + 0x86)),
         count_bias: 1,
+    },
+    protocol: Protocol {
+        ready_to_reset: true,
     },
     vf_device: 0x686c,
     // Assumed (emulated-gpu.md).

@@ -7,6 +7,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use gim_core::{
     config::{Completion, Config, Mode, Policy},
     event::Event,
+    mailbox::Protocol,
     partition::{Partition, PartitionError},
     policy::Share,
     types::{VfId, MS, US},
@@ -148,6 +149,9 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
     }
     cfg.set_guard(rng.chance(1, 3));
     cfg.set_gpu_reset(rng.chance(2, 3));
+    cfg.set_protocol(Protocol {
+        ready_to_reset: rng.chance(1, 2),
+    });
     let mut world = World::new(cfg, Rng::new(rng.bits()));
     world.gpu.interrupts = world.engine.config().completion() == Completion::Irq;
     // What the guard holds up waits longer than any episode.

@@ -53,7 +53,9 @@ pub enum Stage {
     Loaded,
     /// It unloads.
     Unloading,
-    /// It was told that it is being reset.
+    /// It was told that it is being reset, and has not answered.
+    Told,
+    /// It was told that it is being reset, and waits for the end.
     InReset,
     /// It has stopped without a word.
     Vanished,
@@ -79,6 +81,8 @@ pub struct Guest {
     pub kind: Kind,
     /// Where it is.
     pub stage: Stage,
+    /// It answers when it is told of a reset: most of the time, and mostly in time.
+    pub answers: bool,
 }
 
 impl Guest {
@@ -87,6 +91,7 @@ impl Guest {
         Self {
             kind,
             stage: Stage::Off,
+            answers: true,
         }
     }
 
@@ -150,6 +155,10 @@ impl Guest {
                 self.stage = Stage::Off;
                 (Deed::Flr, rng.within(MS..300 * MS))
             }
+            Stage::Told => {
+                self.stage = Stage::InReset;
+                (ask(GuestMessage::ReadyToReset), 12_000 * MS)
+            }
             // It has waited in vain: it starts again.
             Stage::Asked(_) | Stage::InReset => {
                 self.stage = Stage::Off;
@@ -185,11 +194,16 @@ impl Guest {
                 let most = if rng.chance(1, 20) { 1_500 } else { 200 };
                 Some(rng.within(MS..most * MS))
             }
+            (HostMessage::FlrNotification, _) if self.answers && rng.chance(7, 8) => {
+                self.stage = Stage::Told;
+                let most = if rng.chance(1, 8) { 50 * MS } else { 3 * MS };
+                Some(rng.within(100 * US..most))
+            }
             (HostMessage::FlrNotification, _) => {
                 self.stage = Stage::InReset;
                 Some(12_000 * MS)
             }
-            (HostMessage::FlrComplete, Stage::InReset) => {
+            (HostMessage::FlrComplete, Stage::Told | Stage::InReset) => {
                 self.stage = Stage::Off;
                 Some(rng.within(MS..20 * MS))
             }

@@ -4,7 +4,7 @@
 
 use gim_core::{
     access::Access,
-    engine::{Engine, Phase},
+    engine::{Engine, Phase, READY_WAIT, READY_WAIT_GPU},
     event::{Action, Cmd, CmdKind, Event, Note, Work},
     guard::Limit,
     mailbox::{GuestMessage, HostMessage},
@@ -24,6 +24,10 @@ struct Vf {
     scrub: Option<Ns>,
     /// A reset is going on.
     reset: bool,
+    /// Before this step, its guest had the GPU, or its driver was loaded, and it was listened to.
+    has_guest: bool,
+    /// It was told of a reset that has not begun.
+    told: Option<Told>,
     /// Its oldest request that was neither answered nor refused.
     asked: Option<Ns>,
     /// Its last request.
@@ -46,6 +50,18 @@ struct Vf {
     /// Its messages are to stay unread.
     sealed: bool,
 }
+
+/// A VF whose guest was told of a reset.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// When.
+    at: Ns,
+    /// Nothing but an answer may make its reset begin before the guest has had its time.
+    patient: bool,
+}
+
+/// How late a reset may begin, by a late timer.
+const RESET_LATE: Ns = 5 * MS;
 
 /// The judge.
 #[derive(Clone, Debug)]
@@ -124,6 +140,14 @@ impl Referee {
     /// A VF was reset: its tenant may be another one now.
     pub fn flr(&mut self, now: Ns, vf: VfId) {
         self.vfs[vf.index()].dirty_since = Some(now);
+        self.hurry(vf);
+    }
+
+    /// The VF's reset may begin at any time.
+    fn hurry(&mut self, vf: VfId) {
+        if let Some(told) = &mut self.vfs[vf.index()].told {
+            told.patient = false;
+        }
     }
 
     /// How long the VF has waited, at this moment.
@@ -132,11 +156,18 @@ impl Referee {
     }
 
     /// An event is about to be fed.
-    pub fn before(&mut self, now: Ns, event: &Event) {
+    pub fn before(&mut self, now: Ns, event: &Event, engine: &Engine) {
+        for (n, each) in self.vfs.iter_mut().enumerate().take(self.count) {
+            let vf = crate::world::vf(n);
+            each.has_guest = engine.has_guest(vf) && engine.takes_messages(vf);
+        }
         match *event {
             Event::Message { vf, words } => {
-                let each = &mut self.vfs[vf.index()];
                 let message = GuestMessage::parse(&words);
+                if message == Some(GuestMessage::ReadyToReset) {
+                    self.hurry(vf);
+                }
+                let each = &mut self.vfs[vf.index()];
                 let asks = matches!(
                     message,
                     Some(GuestMessage::ReqInit | GuestMessage::ReqFini | GuestMessage::ReqReset)
@@ -217,7 +248,7 @@ impl Referee {
             {
                 no("a command for a GPU that does not answer")
             }
-            Action::Send { vf, words, .. } => self.sent(now, vf, &words, gpu),
+            Action::Send { vf, words, .. } => self.sent(now, vf, &words, engine, gpu),
             Action::Queue(work) => self.queued(now, work),
             Action::PfRuns(runs) => self.pf(runs, gpu),
             Action::Stopped => self.stopped(gpu),
@@ -237,8 +268,24 @@ impl Referee {
         }
     }
 
-    fn sent(&mut self, now: Ns, vf: VfId, words: &[u32; 4], gpu: &mut Gpu) -> Verdict {
+    fn sent(
+        &mut self,
+        now: Ns,
+        vf: VfId,
+        words: &[u32; 4],
+        engine: &Engine,
+        gpu: &mut Gpu,
+    ) -> Verdict {
         let each = &mut self.vfs[vf.index()];
+        if HostMessage::parse(words) == Some(HostMessage::FlrNotification) {
+            let knows = engine.config().protocol().ready_to_reset;
+            // What keeps the seat, or was reset already, is waited for less.
+            let free = engine.seat() != Seat::Unknown && gpu.unread_resets() & vf.bit() == 0;
+            each.told = Some(Told {
+                at: now,
+                patient: knows && free && each.has_guest,
+            });
+        }
         if HostMessage::parse(words) != Some(HostMessage::Ready) {
             return Ok(());
         }
@@ -270,6 +317,9 @@ impl Referee {
 
     fn queued(&mut self, now: Ns, work: Work) -> Verdict {
         let (Work::Reset(vf) | Work::Scrub(vf)) = work else {
+            for each in &mut self.vfs {
+                each.told = None;
+            }
             let twice = std::mem::replace(&mut self.gpu_reset, true);
             return match twice {
                 true => no("the GPU is reset while it is being reset"),
@@ -281,7 +331,15 @@ impl Referee {
             return no(format!("{work:?} while work for it is going on"));
         }
         match work {
-            Work::Reset(_) => each.reset = true,
+            Work::Reset(_) => {
+                each.reset = true;
+                if let Some(told) = each.told.take() {
+                    let early = now < told.at + READY_WAIT && self.disabling.is_none();
+                    if told.patient && early {
+                        return no(format!("{vf:?} is reset before its guest could answer"));
+                    }
+                }
+            }
             _ => each.scrub = Some(now),
         }
         Ok(())
@@ -403,6 +461,9 @@ impl Referee {
             }
             Note::State { vf, to, .. } => {
                 let each = &mut self.vfs[vf.index()];
+                if matches!(to, VfState::Unavailable | VfState::Quarantined) {
+                    each.told = None;
+                }
                 let runs = matches!(to, VfState::Active | VfState::Available);
                 if each.adopted && runs && !each.filled {
                     return no(format!("{vf:?} is {to}, but was not restored"));
@@ -487,6 +548,16 @@ impl Referee {
             if gap > self.gap_bound && !self.frozen {
                 let stats = engine.vf_stats(vf, now);
                 return no(format!("{vf:?} has not run for {} ms: {stats:?}", gap / MS));
+            }
+        }
+        if let Some(told) = each.told {
+            let bound = match (engine.config().protocol().ready_to_reset, engine.phase()) {
+                (false, _) => 0,
+                (true, Phase::On) => READY_WAIT + RESET_LATE,
+                (true, _) => READY_WAIT_GPU + RESET_LATE,
+            };
+            if now - told.at > bound {
+                return no(format!("{vf:?} was told of a reset that does not begin"));
             }
         }
         if !matches!(engine.phase(), Phase::On) {

@@ -234,7 +234,7 @@ impl World {
 
     fn step(&mut self, event: Event) -> Verdict {
         self.steps += 1;
-        self.referee.before(self.now, &event);
+        self.referee.before(self.now, &event, &self.engine);
         self.engine.step(self.now, event, &mut self.out);
         let actions = self.out.as_slice().to_vec();
         if self.trace.len() == TRACE {
@@ -282,6 +282,7 @@ impl World {
             Action::Send { vf, words, .. } => {
                 let n = vf.index();
                 if let Some(guest) = self.guests.get_mut(n) {
+                    guest.answers &= self.engine.config().protocol().ready_to_reset;
                     if let Some(sleep) = guest.hear(&words, &mut self.rng) {
                         self.nap(n, sleep);
                     }

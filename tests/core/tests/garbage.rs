@@ -8,6 +8,7 @@ use gim_core::{
     config::{Config, Mode, Policy},
     engine::Engine,
     event::{CmdStatus, Event, StatusSource, Work},
+    mailbox::Protocol,
     partition::{Partition, UNIT},
     types::VfId,
 };
@@ -43,12 +44,16 @@ fn want() -> impl Strategy<Value = Option<Access>> {
     ]
 }
 
+fn code() -> impl Strategy<Value = u32> {
+    prop_oneof![7 => 0u32..8, 1 => Just(201)]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let source = prop_oneof![Just(StatusSource::Irq), Just(StatusSource::Poll)];
     prop_oneof![
         8 => Just(Event::Timer),
         8 => (status(), source).prop_map(|(status, source)| Event::CmdStatus { status, source }),
-        8 => (vf(), 0u32..8, any::<[u32; 3]>()).prop_map(|(vf, code, rest)| Event::Message {
+        8 => (vf(), code(), any::<[u32; 3]>()).prop_map(|(vf, code, rest)| Event::Message {
             vf,
             words: [code, rest[0], rest[1], rest[2]],
         }),
@@ -96,11 +101,13 @@ proptest! {
     fn the_engine_takes_anything(
         strict in any::<bool>(),
         qos in any::<bool>(),
+        ready_to_reset in any::<bool>(),
         steps in prop::collection::vec((wait(), event()), 1..300),
     ) {
         let mut cfg = Config::DEFAULT;
         cfg.set_mode(if strict { Mode::Strict } else { Mode::WorkConserving });
         cfg.set_policy(if qos { Policy::Qos } else { Policy::RoundRobin });
+        cfg.set_protocol(Protocol { ready_to_reset });
         let mut engine = Engine::new(cfg);
         let mut out = Actions::new();
         let mut now = 0u64;

@@ -7,7 +7,7 @@ use gim_core::{
     engine::Phase,
     event::Event,
     guard::{Limit, Rate},
-    mailbox::GuestMessage,
+    mailbox::{GuestMessage, Protocol},
     policy::{Share, Table},
     types::{Fcn, Ns, MAX_VFS, MS, US},
     vf::VfState,
@@ -199,6 +199,38 @@ fn a_hang_costs_the_others_one_watchdog_period() {
     assert_eq!(world.engine.vf_stats(vf(2), world.now).hangs, 1);
     // Its guest was told, and is back.
     assert_eq!(world.engine.vf_state(vf(2)), VfState::Active);
+}
+
+#[test]
+fn guests_that_are_told_and_answer_or_not_cost_the_others_hardly_more() {
+    for answers in [true, false] {
+        let mut cfg = plain();
+        cfg.set_protocol(Protocol {
+            ready_to_reset: true,
+        });
+        let mut world = loaded(cfg, &[Kind::Steady; 4]);
+        for guest in &mut world.guests {
+            guest.answers = answers;
+        }
+        world.run_until(world.now + SEC).unwrap();
+        let quiet = world.referee.gap_max;
+        world.gpu.hang(vf(2));
+        world.run_until(world.now + SEC).unwrap();
+        let lost = world.referee.gap_max - quiet;
+        assert!(lost < 60 * MS, "answers {answers}: {lost} ns");
+        let stats = world.engine.vf_stats(vf(2), world.now);
+        assert_eq!((stats.hangs, stats.dropped), (1, 0));
+        assert_eq!(world.engine.vf_state(vf(2)), VfState::Active);
+        // Who is reset by the host, and is not on the engine, costs nobody anything.
+        world.referee.gap_max = 0;
+        while world.engine.running() == Some(Fcn::Vf(vf(2))) {
+            world.run_steps(1).unwrap();
+        }
+        world.feed(Event::ResetVf(vf(2))).unwrap();
+        world.run_until(world.now + SEC).unwrap();
+        assert_eq!(world.engine.vf_state(vf(2)), VfState::Active);
+        assert!(world.referee.gap_max < 150 * MS);
+    }
 }
 
 #[test]
