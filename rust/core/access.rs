@@ -85,11 +85,15 @@ impl Fifo {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
 
-    #[test]
+    cases! {
+        gim_access:
+        keeps_order_without_doubles,
+    }
+
     fn keeps_order_without_doubles() {
         let vf = |n| VfId::new(n).unwrap();
         let mut fifo = Fifo::new();

@@ -338,6 +338,6 @@ impl Snapshot {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 #[path = "account_tests.rs"]
 mod tests;

@@ -4,7 +4,14 @@
 
 use super::*;
 
-#[test]
+cases! {
+    gim_account:
+    each_bucket_is_twice_as_wide,
+    the_last_bucket_takes_what_is_longer,
+    quantiles_are_where_they_should_be,
+    words_go_there_and_back,
+}
+
 fn each_bucket_is_twice_as_wide() {
     for (time, bucket) in [
         (0, 0),
@@ -22,7 +29,6 @@ fn each_bucket_is_twice_as_wide() {
     }
 }
 
-#[test]
 fn the_last_bucket_takes_what_is_longer() {
     let mut histogram = Histogram::<8>::NEW;
     for time in [2_047_999, 2_048_000, Ns::MAX] {
@@ -31,7 +37,6 @@ fn the_last_bucket_takes_what_is_longer() {
     assert_eq!(histogram.0, [0, 0, 0, 0, 0, 0, 1, 2]);
 }
 
-#[test]
 fn quantiles_are_where_they_should_be() {
     let mut histogram = Histogram::<16>::NEW;
     assert_eq!(histogram.quantile(500), 0);
@@ -54,7 +59,6 @@ fn all(value: u32) -> VfStats {
     VfStats::from_words(&[u64::from(value); WORDS])
 }
 
-#[test]
 fn words_go_there_and_back() {
     let mut words = [0; WORDS];
     for (n, word) in words.iter_mut().enumerate() {
@@ -65,6 +69,7 @@ fn words_go_there_and_back() {
     assert_eq!(stats.counters()[..], words[..16]);
 }
 
+// On the host only, which has threads.
 #[test]
 fn a_reader_never_sees_half_of_it() {
     let snapshot = Snapshot::new();

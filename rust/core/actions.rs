@@ -71,11 +71,16 @@ impl<'a> IntoIterator for &'a Actions {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
 
-    #[test]
+    cases! {
+        gim_actions:
+        keeps_order_and_counts_what_does_not_fit,
+        fits_on_a_kernel_stack,
+    }
+
     fn keeps_order_and_counts_what_does_not_fit() {
         let mut list = Actions::new();
         for _ in 0..ACTIONS_MAX {
@@ -91,7 +96,6 @@ mod tests {
         assert_eq!((&list).into_iter().count(), 2);
     }
 
-    #[test]
     fn fits_on_a_kernel_stack() {
         assert!(core::mem::size_of::<Actions>() <= 1536);
     }

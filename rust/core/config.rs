@@ -495,11 +495,18 @@ impl Config {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
 
-    #[test]
+    cases! {
+        gim_config:
+        slices_are_checked_and_kept_on_error,
+        slices_leave_room_for_bounds,
+        presets_are_left_by_setting_a_slice,
+        a_refused_setting_changes_nothing,
+    }
+
     fn slices_are_checked_and_kept_on_error() {
         let mut cfg = Config::DEFAULT;
         let vf = VfId::new(3).unwrap();
@@ -513,12 +520,11 @@ mod tests {
         assert!(cfg.set_slices(1_000 * MS + 1).is_err());
         assert_eq!(cfg.slice(vf), 1_000 * MS);
         assert_eq!(
-            std::format!("{err}"),
+            format!("{err}"),
             "slice (ns) 99999 is not in 100000..=1000000000"
         );
     }
 
-    #[test]
     fn slices_leave_room_for_bounds() {
         let mut cfg = Config::DEFAULT;
         let (f, g) = (VfId::new(0).unwrap(), VfId::new(1).unwrap());
@@ -546,7 +552,6 @@ mod tests {
         assert_eq!(cfg.slice(g), MS);
     }
 
-    #[test]
     fn presets_are_left_by_setting_a_slice() {
         let mut cfg = Config::DEFAULT;
         let vf = VfId::new(2).unwrap();
@@ -574,7 +579,6 @@ mod tests {
         assert_eq!((cfg.preset(), cfg.slice(vf)), (Preset::Short, 2 * MS));
     }
 
-    #[test]
     fn a_refused_setting_changes_nothing() {
         let mut cfg = Config::DEFAULT;
         assert!(cfg.set_watchdog(0).is_err());

@@ -370,6 +370,6 @@ impl fmt::Display for SpanError {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 #[path = "dirty_tests.rs"]
 mod tests;

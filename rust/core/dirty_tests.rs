@@ -3,8 +3,14 @@
 //! Tests of dirty maps, against a list of booleans.
 
 use super::*;
-use std::string::ToString;
-use std::vec::Vec;
+
+cases! {
+    gim_dirty:
+    sets_clears_and_finds_as_a_list_does,
+    words_go_in_and_out_and_nothing_beyond_the_end,
+    spans_are_taken_at_every_granularity,
+    other_spans_are_refused_by_name,
+}
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -28,13 +34,12 @@ fn same(map: &DirtyMap<'_>, truth: &[bool]) {
     assert_eq!(map.count() as usize, count);
 }
 
-#[test]
 fn sets_clears_and_finds_as_a_list_does() {
     let mut number = numbers(1);
     for pages in [1, 63, 64, 65, 300] {
-        let mut words = std::vec![0; words_for(pages)];
+        let mut words = vec![0; words_for(pages)];
         let mut map = DirtyMap::new(&mut words, pages).unwrap();
-        let mut truth = std::vec![false; pages as usize];
+        let mut truth = vec![false; pages as usize];
         for _ in 0..2_000 {
             // Also beyond the end.
             let (first, count) = (number(pages + 3), number(70));
@@ -84,7 +89,6 @@ fn sets_clears_and_finds_as_a_list_does() {
     }
 }
 
-#[test]
 fn words_go_in_and_out_and_nothing_beyond_the_end() {
     let mut words = [u64::MAX; 3];
     let mut map = DirtyMap::new(&mut words, 70).unwrap();
@@ -107,17 +111,16 @@ fn words_go_in_and_out_and_nothing_beyond_the_end() {
     assert_eq!((map.count(), map.next_run(0, 1)), (0, None));
 }
 
-#[test]
 fn spans_are_taken_at_every_granularity() {
     let size = 16 * MIB;
     let pages = 4096;
     let mut number = numbers(2);
     for shift in 12..=21 {
         let granule = 1u64 << shift;
-        let mut words = std::vec![0; words_for(pages)];
+        let mut words = vec![0; words_for(pages)];
         let mut map = DirtyMap::new(&mut words, pages).unwrap();
         for _ in 0..20 {
-            let mut truth = std::vec![false; pages as usize];
+            let mut truth = vec![false; pages as usize];
             map.clear_all();
             for _ in 0..number(60) {
                 let page = number(pages);
@@ -129,9 +132,9 @@ fn spans_are_taken_at_every_granularity() {
             let count = 1 + u64::from(number((all - from) as u32));
             let span = Span::new(from * granule, count * granule, granule, size).unwrap();
             assert_eq!(u64::from(span.bits()), count);
-            let mut out = std::vec![0x55; span.words() as usize];
+            let mut out = vec![0x55; span.words() as usize];
             let peeked = map.peek_span(&span, 0, &mut out);
-            let mut taken = std::vec![0x55; span.words() as usize];
+            let mut taken = vec![0x55; span.words() as usize];
             // In two pieces, as through a small buffer.
             let half = span.words() / 2;
             let (a, b) = taken.split_at_mut(half as usize);
@@ -156,7 +159,6 @@ fn spans_are_taken_at_every_granularity() {
     }
 }
 
-#[test]
 fn other_spans_are_refused_by_name() {
     let size = 16 * MIB;
     let refused = |offset, len, granule| {

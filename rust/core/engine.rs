@@ -654,5 +654,5 @@ fn earlier(a: Option<Ns>, b: Option<Ns>) -> Option<Ns> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests;

@@ -192,13 +192,20 @@ impl Bucket {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
 
+    cases! {
+        gim_guard:
+        a_burst_then_one_at_a_time,
+        debts_are_bounded,
+        never_more_than_the_rate_in_any_window,
+        rates_out_of_range_are_refused,
+    }
+
     const SEC: Ns = 1_000 * MS;
 
-    #[test]
     fn a_burst_then_one_at_a_time() {
         let rate = Rate::new(3, 60 * SEC).unwrap();
         let mut bucket = Bucket::FULL;
@@ -220,7 +227,6 @@ mod tests {
         assert!(!bucket.take(later, rate));
     }
 
-    #[test]
     fn debts_are_bounded() {
         let rate = Rate::new(2, 500 * SEC).unwrap();
         let mut bucket = Bucket::FULL;
@@ -230,12 +236,11 @@ mod tests {
         assert_eq!(bucket.next(0, rate, 1), 750 * SEC);
     }
 
-    #[test]
     fn never_more_than_the_rate_in_any_window() {
         let mut seed = 7u64;
         for (count, window) in [(3, 60), (56, 60), (9, 60), (2, 500), (1, 1)] {
             let rate = Rate::new(count, window * SEC).unwrap();
-            let (mut bucket, mut now, mut taken) = (Bucket::FULL, 0u64, std::vec::Vec::new());
+            let (mut bucket, mut now, mut taken) = (Bucket::FULL, 0u64, Vec::new());
             for _ in 0..5_000 {
                 seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1);
                 now += (seed >> 1) % (2 * window * SEC / u64::from(count));
@@ -255,7 +260,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn rates_out_of_range_are_refused() {
         assert_eq!(Rate::new(0, SEC).unwrap_err().min, 1);
         assert!(Rate::new(10_001, SEC).is_err());

@@ -7,6 +7,11 @@
 //! files are a module of `gim.ko` and a crate for `cargo test`, so paths inside are relative
 //! (`super::`) and only `core` is used.
 
+// First: its macros are for those that follow.
+#[cfg(any(test, kunit))]
+#[macro_use]
+mod testing;
+
 pub mod access;
 pub mod account;
 pub mod actions;

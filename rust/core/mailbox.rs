@@ -102,11 +102,17 @@ impl HostMessage {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
 
-    #[test]
+    cases! {
+        gim_mailbox:
+        codes_go_there_and_back,
+        nothing_else_is_a_message,
+        the_other_words_are_not_looked_at,
+    }
+
     fn codes_go_there_and_back() {
         for msg in GuestMessage::ALL {
             assert_eq!(GuestMessage::parse(&msg.words()), Some(msg));
@@ -116,7 +122,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn nothing_else_is_a_message() {
         for code in (0..=0xFFFF).chain(u32::MAX - 0xFFFF..=u32::MAX) {
             let known = GuestMessage::parse(&[code, 0, 0, 0]).is_some();
@@ -126,7 +131,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn the_other_words_are_not_looked_at() {
         let words = [1, u32::MAX, 7, 0xDEAD_BEEF];
         assert_eq!(GuestMessage::parse(&words), Some(GuestMessage::ReqInit));

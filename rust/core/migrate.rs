@@ -253,9 +253,17 @@ impl Happens {
     ];
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
+
+    cases! {
+        gim_migrate:
+        every_transition_is_the_tables,
+        the_engine_holds_what_is_held,
+        every_phase_is_reached_and_ends,
+        operations_are_allowed_where_they_are_safe,
+    }
 
     /// The whole table, row by row: where it leads, what is done; `.` is refused.
     const TABLE: [(Phase, &str); 10] = [
@@ -299,18 +307,15 @@ mod tests {
         [phase, effect]
     }
 
-    #[test]
     fn every_transition_is_the_tables() {
         for (phase, row) in TABLE {
             let cells = Happens::ALL.map(|what| cell(phase.after(what)));
-            let got: std::vec::Vec<std::string::String> =
-                cells.iter().map(|cell| cell.iter().collect()).collect();
+            let got: Vec<String> = cells.iter().map(|cell| cell.iter().collect()).collect();
             assert_eq!(got.join(" "), row, "{phase}");
         }
     }
 
     /// What the engine does with the VF agrees with what the phase says of it.
-    #[test]
     fn the_engine_holds_what_is_held() {
         for phase in Phase::ALL {
             for what in Happens::ALL {
@@ -331,10 +336,9 @@ mod tests {
         }
     }
 
-    #[test]
     fn every_phase_is_reached_and_ends() {
         for phase in Phase::ALL {
-            let mut seen = std::vec![Phase::Idle];
+            let mut seen = vec![Phase::Idle];
             let mut at = 0;
             while at < seen.len() {
                 for what in Happens::ALL {
@@ -355,7 +359,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn operations_are_allowed_where_they_are_safe() {
         use Operation as O;
         // i p h s c S r R f b
@@ -370,7 +373,7 @@ mod tests {
             (O::Interrupts, "yyyyyy.yyy"),
         ];
         for (what, row) in table {
-            let got: std::string::String = Phase::ALL
+            let got: String = Phase::ALL
                 .iter()
                 .map(|phase| if phase.allows(what) { 'y' } else { '.' })
                 .collect();

@@ -230,9 +230,18 @@ impl Notices {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
+
+    cases! {
+        gim_notice:
+        in_order_and_numbered,
+        what_guests_do_every_day_is_no_news,
+        a_flood_leaves_room_for_others,
+        the_rate_holds_in_the_long_run,
+        the_queue_never_holds_more_than_it_can,
+    }
 
     const SEC: Ns = 1_000 * MS;
 
@@ -243,7 +252,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn in_order_and_numbered() {
         let mut q = Notices::new();
         assert!(q.put(0, &hang(3)));
@@ -258,7 +266,6 @@ mod tests {
         assert_eq!((q.count(), q.dropped()), (2, 0));
     }
 
-    #[test]
     fn what_guests_do_every_day_is_no_news() {
         let vf = VfId::FIRST;
         let other = [
@@ -280,7 +287,6 @@ mod tests {
         assert_eq!(gone, Some((Some(vf), What::Quarantined)));
     }
 
-    #[test]
     fn a_flood_leaves_room_for_others() {
         let mut q = Notices::new();
         for n in 0..15 {
@@ -292,7 +298,7 @@ mod tests {
         for _ in 0..16 {
             assert!(q.put(SEC, &Note::Dead));
         }
-        let all: std::vec::Vec<_> = core::iter::from_fn(|| q.fetch()).collect();
+        let all: Vec<_> = core::iter::from_fn(|| q.fetch()).collect();
         assert_eq!(all.len(), 15 * usize::from(VF_PLACES) + 1 + 16);
         assert!(all.windows(2).all(|w| w[0].seq < w[1].seq));
         assert_eq!(q.count(), 15_000 + 17);
@@ -301,7 +307,6 @@ mod tests {
         assert_eq!(all.last().unwrap().dropped, q.dropped());
     }
 
-    #[test]
     fn the_rate_holds_in_the_long_run() {
         let mut q = Notices::new();
         let mut told = 0;
@@ -314,7 +319,6 @@ mod tests {
         assert_eq!(told + q.dropped(), q.count());
     }
 
-    #[test]
     fn the_queue_never_holds_more_than_it_can() {
         let mut q = Notices::new();
         for i in 0..200 {

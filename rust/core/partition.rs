@@ -254,6 +254,6 @@ fn frame(total: u64, pf_min: u64) -> Result<(u32, u32), PartitionError> {
     Ok((units as u32, pf as u32))
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 #[path = "partition_tests.rs"]
 mod tests;

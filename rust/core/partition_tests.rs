@@ -4,11 +4,20 @@
 
 use super::*;
 
+cases! {
+    gim_partition:
+    the_worked_example_of_the_s7150,
+    equal_split_of_every_size_and_count,
+    small_framebuffers_serve_sixteen,
+    explicit_sizes_are_kept_or_refused,
+    counts_and_sizes_out_of_range_are_refused,
+}
+
 const MIB: u64 = 1 << 20;
 
 /// What a [`Partition`] promises.
 fn prove(p: &Partition) {
-    let mut parts = std::vec![p.pf(), p.context()];
+    let mut parts = vec![p.pf(), p.context()];
     parts.extend(VfId::all().filter_map(|vf| p.vf(vf)));
     assert_eq!(parts.len(), 2 + usize::from(p.count()));
     for (i, a) in parts.iter().enumerate() {
@@ -21,7 +30,6 @@ fn prove(p: &Partition) {
     assert!(p.context().size() >= 17 * CONTEXT_SIZE);
 }
 
-#[test]
 fn the_worked_example_of_the_s7150() {
     let p = Partition::equal(8192 * MIB, 256 * MIB, 16).unwrap();
     prove(&p);
@@ -32,7 +40,6 @@ fn the_worked_example_of_the_s7150() {
     assert_eq!((vf1.offset_units(), vf1.size()), (0x2F, 480 * MIB));
 }
 
-#[test]
 fn equal_split_of_every_size_and_count() {
     for total in [64, 100, 256, 300, 512, 1024, 4096, 8192, 16384, 1 << 20] {
         for pf in [0, 1, 16, 17, 64, 256, 1024] {
@@ -57,7 +64,6 @@ fn equal_split_of_every_size_and_count() {
     }
 }
 
-#[test]
 fn small_framebuffers_serve_sixteen() {
     let p = Partition::equal(288 * MIB, 16 * MIB, 16).unwrap();
     prove(&p);
@@ -65,7 +71,6 @@ fn small_framebuffers_serve_sixteen() {
     assert!(Partition::equal(287 * MIB, 16 * MIB, 16).is_err());
 }
 
-#[test]
 fn explicit_sizes_are_kept_or_refused() {
     let p = Partition::explicit(512 * MIB, 64 * MIB, &[128 * MIB, 16 * MIB]).unwrap();
     prove(&p);
@@ -85,7 +90,6 @@ fn explicit_sizes_are_kept_or_refused() {
     ));
 }
 
-#[test]
 fn counts_and_sizes_out_of_range_are_refused() {
     for got in [0, 3, 5, 6, 7, 9, 15, 17, 32] {
         assert_eq!(

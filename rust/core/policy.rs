@@ -240,6 +240,6 @@ pub fn distribute(shares: &Table<Share>, slices: &Table<Ns>, mask: u32) -> Table
     parts
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 #[path = "policy_tests.rs"]
 mod tests;

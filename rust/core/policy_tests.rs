@@ -4,6 +4,16 @@
 
 use super::*;
 
+cases! {
+    gim_policy:
+    shares_follow_weights,
+    minima_raise_and_caps_cut,
+    parts_keep_every_promise_whatever_the_settings,
+    what_cannot_be_promised_is_refused,
+    a_bound_keeps_what_it_needs,
+    bounds_that_slices_do_not_allow_are_refused,
+}
+
 const SLICES: Table<Ns> = [6 * MS; MAX_VFS];
 
 fn vf(n: u32) -> VfId {
@@ -23,7 +33,6 @@ fn near(got: u32, permille: u32) {
     assert!(got.abs_diff(want) <= ONE / 500, "{got}, not {want}");
 }
 
-#[test]
 fn shares_follow_weights() {
     let parts = distribute(&weights(&[400, 200, 100, 100]), &SLICES, 0xF);
     for (part, want) in parts.iter().zip([500, 250, 125, 125]) {
@@ -35,7 +44,6 @@ fn shares_follow_weights() {
     assert_eq!(distribute(&weights(&[1]), &SLICES, 0), [0; MAX_VFS]);
 }
 
-#[test]
 fn minima_raise_and_caps_cut() {
     let mut shares = weights(&[100; 4]);
     shares[0].min = 600;
@@ -56,7 +64,6 @@ fn minima_raise_and_caps_cut() {
     near(parts[1], 200);
 }
 
-#[test]
 fn parts_keep_every_promise_whatever_the_settings() {
     let mut seed = 1u64;
     let mut dice = |of: u64| {
@@ -93,7 +100,6 @@ fn parts_keep_every_promise_whatever_the_settings() {
     }
 }
 
-#[test]
 fn what_cannot_be_promised_is_refused() {
     let check = |change: &dyn Fn(&mut Table<Share>)| {
         let mut shares = [Share::DEFAULT; MAX_VFS];
@@ -134,7 +140,6 @@ fn what_cannot_be_promised_is_refused() {
     );
 }
 
-#[test]
 fn a_bound_keeps_what_it_needs() {
     let mut shares = weights(&[1, 1_000]);
     shares[0].latency = Some(20 * MS);
@@ -147,7 +152,6 @@ fn a_bound_keeps_what_it_needs() {
     );
 }
 
-#[test]
 fn bounds_that_slices_do_not_allow_are_refused() {
     let mut shares = [Share::DEFAULT; MAX_VFS];
     shares[2].latency = Some(7 * MS);
@@ -171,6 +175,6 @@ fn bounds_that_slices_do_not_allow_are_refused() {
     ));
     shares[2].latency = Some(13 * MS);
     assert_eq!(admit(&shares, &SLICES), Ok(()));
-    let text = std::format!("{refused}");
+    let text = format!("{refused}");
     assert!(text.contains("VF2") && text.contains("6000000"), "{text}");
 }

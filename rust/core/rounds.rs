@@ -236,6 +236,6 @@ impl Rounds {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 #[path = "rounds_tests.rs"]
 mod tests;

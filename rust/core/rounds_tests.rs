@@ -5,6 +5,16 @@
 use super::super::types::US;
 use super::*;
 
+cases! {
+    gim_rounds:
+    a_gigabyte_of_which_one_percent_per_second_changes,
+    without_a_brownout_the_blackout_still_keeps_its_limit,
+    what_does_not_converge_is_given_up,
+    an_idle_vf_stops_after_its_first_round,
+    every_rate_ends_within_the_limits_or_is_given_up,
+    figures_that_say_nothing_spoil_nothing,
+}
+
 const SEC: Ns = 1_000 * MS;
 const GIB: u64 = 1 << 30;
 const PAGES: u64 = GIB / PAGE as u64;
@@ -124,7 +134,6 @@ impl World {
     }
 }
 
-#[test]
 fn a_gigabyte_of_which_one_percent_per_second_changes() {
     let worlds = [World::HARDWARE, World::SOFTWARE];
     for (world, stall) in worlds.iter().zip([300 * MS, 1_000 * MS]) {
@@ -135,11 +144,9 @@ fn a_gigabyte_of_which_one_percent_per_second_changes() {
         assert!(outcome.brownout + outcome.blackout <= stall, "{outcome:?}");
         assert!(outcome.sent < GIB * 5 / 4, "{outcome:?}");
         assert!(outcome.rounds <= 8, "{outcome:?}");
-        std::println!("gain {gain}: {outcome:?}");
     }
 }
 
-#[test]
 fn without_a_brownout_the_blackout_still_keeps_its_limit() {
     let mut world = World::HARDWARE;
     world.limits.brownout = 0;
@@ -155,7 +162,6 @@ fn without_a_brownout_the_blackout_still_keeps_its_limit() {
     assert!(outcome.blackout <= 800 * MS, "{outcome:?}");
 }
 
-#[test]
 fn what_does_not_converge_is_given_up() {
     // More is written than can be sent.
     let world = World {
@@ -175,7 +181,6 @@ fn what_does_not_converge_is_given_up() {
     assert_eq!((outcome.how, outcome.rounds), (Next::GiveUp, 3));
 }
 
-#[test]
 fn an_idle_vf_stops_after_its_first_round() {
     for world in [World::HARDWARE, World::SOFTWARE] {
         let world = World { writes: 0, ..world };
@@ -185,7 +190,6 @@ fn an_idle_vf_stops_after_its_first_round() {
     }
 }
 
-#[test]
 fn every_rate_ends_within_the_limits_or_is_given_up() {
     for link in [10_000_000, LINK, 1_250_000_000, 12_500_000_000] {
         for percent in [0, 1, 3, 10, 30, 90] {
@@ -207,7 +211,6 @@ fn every_rate_ends_within_the_limits_or_is_given_up() {
     }
 }
 
-#[test]
 fn figures_that_say_nothing_spoil_nothing() {
     let mut rounds = Rounds::new(Limits::DEFAULT, World::HARDWARE.costs, PAGES);
     assert!(rounds.estimate().at_once > 9 * SEC);

@@ -315,5 +315,5 @@ impl Header {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests;

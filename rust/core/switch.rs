@@ -133,19 +133,27 @@ pub fn next(seat: Seat, goal: Goal, context: Context) -> Next {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::super::types::VfId;
     use super::*;
-    use std::vec::Vec;
+
+    cases! {
+        gim_switch:
+        every_command_from_every_seat,
+        every_goal_is_reached_from_every_seat,
+        a_dropped_context_is_not_run_on,
+        a_restored_context_is_loaded_whatever_the_seat_has,
+        a_plain_switch_is_four_commands,
+    }
 
     fn fcns() -> Vec<Fcn> {
         let vf = |n| Fcn::Vf(VfId::new(n).unwrap());
-        std::vec![Fcn::Pf, vf(0), vf(1), vf(15)]
+        vec![Fcn::Pf, vf(0), vf(1), vf(15)]
     }
 
     fn seats() -> Vec<Seat> {
-        let mut all = std::vec![Seat::Empty, Seat::Unknown];
+        let mut all = vec![Seat::Empty, Seat::Unknown];
         for f in fcns() {
             all.extend([
                 Seat::Loaded(f),
@@ -166,7 +174,6 @@ mod tests {
     ];
 
     /// The legal seats of each command, as the hardware's order is given.
-    #[test]
     fn every_command_from_every_seat() {
         for seat in seats() {
             for f in fcns() {
@@ -187,7 +194,6 @@ mod tests {
     }
 
     /// From everywhere to everywhere by legal commands, and never more than five.
-    #[test]
     fn every_goal_is_reached_from_every_seat() {
         for start in seats() {
             for ctx in [Context::Clear, Context::Kept, Context::Restored] {
@@ -226,7 +232,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn a_dropped_context_is_not_run_on() {
         let f = fcns()[1];
         for seat in [Seat::Running(f), Seat::Loaded(f)] {
@@ -239,7 +244,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn a_restored_context_is_loaded_whatever_the_seat_has() {
         let f = fcns()[1];
         let load = Next::Issue(Cmd {
@@ -251,7 +255,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn a_plain_switch_is_four_commands() {
         let (f, g) = (fcns()[1], fcns()[2]);
         let mut seat = Seat::Running(f);

@@ -236,6 +236,6 @@ impl Budget {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 #[path = "track_tests.rs"]
 mod tests;

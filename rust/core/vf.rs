@@ -122,9 +122,16 @@ impl VfEvent {
     ];
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
+
+    cases! {
+        gim_vf:
+        every_transition_is_the_tables,
+        every_state_is_reached_and_left,
+        names_are_the_abis,
+    }
 
     /// The whole table, row by row; `.` is no transition.
     const TABLE: [(VfState, &str); 7] = [
@@ -151,10 +158,9 @@ mod tests {
         }
     }
 
-    #[test]
     fn every_transition_is_the_tables() {
         for (state, row) in TABLE {
-            let got: std::string::String = VfEvent::ALL
+            let got: String = VfEvent::ALL
                 .iter()
                 .map(|&event| letter(state.after(event)))
                 .collect();
@@ -162,7 +168,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn every_state_is_reached_and_left() {
         for to in VfState::ALL {
             let into = VfState::ALL
@@ -176,9 +181,8 @@ mod tests {
         }
     }
 
-    #[test]
     fn names_are_the_abis() {
-        let names: std::vec::Vec<_> = VfState::ALL.iter().map(|s| s.name()).collect();
+        let names: Vec<_> = VfState::ALL.iter().map(|s| s.name()).collect();
         assert_eq!(
             names,
             [

@@ -21,26 +21,44 @@ use super::super::{
     },
 };
 use super::*;
-use std::vec::Vec;
+
+cases! {
+    gim_engine:
+    is_small_enough_for_its_place,
+    makes_the_pfs_image_first_and_once,
+    a_switch_is_four_commands_and_a_note,
+    every_message_in_every_state,
+    reset_by_the_guest_empties_the_seat_only_when_that_is_certain,
+    a_reset_that_was_read_before_ours_is_not_ours,
+    a_hung_command_is_read_once_more_then_blamed,
+    sixteen_vfs_in_one_event_fit_into_the_list,
+    late_and_senseless_events_change_nothing,
+}
 
 mod ready;
 
 /// An engine on hardware that completes every command after 10 us.
 struct Bench {
-    engine: Engine,
+    // Boxed: a kernel's stack is small.
+    engine: Box<Engine>,
     out: Actions,
     now: Ns,
     seen: Vec<Action>,
 }
 
 impl Bench {
-    fn new(count: u8) -> Self {
-        let mut bench = Self {
-            engine: Engine::new(Config::DEFAULT),
+    /// Before VFs are enabled.
+    fn off() -> Self {
+        Self {
+            engine: Box::new(Engine::new(Config::DEFAULT)),
             out: Actions::new(),
             now: 1_000,
             seen: Vec::new(),
-        };
+        }
+    }
+
+    fn new(count: u8) -> Self {
+        let mut bench = Self::off();
         bench.feed(Event::Enable { count });
         bench.settle();
         bench
@@ -135,14 +153,12 @@ fn vf(n: u32) -> VfId {
     VfId::new(n).unwrap()
 }
 
-#[test]
 fn is_small_enough_for_its_place() {
     let size = core::mem::size_of::<Engine>();
     // One allocation of 8 KiB.
     assert!(size < 7_800, "{size}");
 }
 
-#[test]
 fn makes_the_pfs_image_first_and_once() {
     let mut bench = Bench::new(2);
     let pf = |kinds: [CmdKind; 4]| kinds.map(|kind| (kind, Fcn::Pf)).to_vec();
@@ -155,7 +171,6 @@ fn makes_the_pfs_image_first_and_once() {
     assert_eq!(bench.commands(), []);
 }
 
-#[test]
 fn a_switch_is_four_commands_and_a_note() {
     let mut bench = Bench::new(2);
     bench.load(vf(0));
@@ -185,7 +200,6 @@ fn a_switch_is_four_commands_and_a_note() {
 }
 
 /// What each message does in each state: whether it is taken, and the state once all has settled.
-#[test]
 fn every_message_in_every_state() {
     use GuestMessage as M;
     use VfState as S;
@@ -229,12 +243,7 @@ fn into_state(bench: &mut Bench, f: VfId, state: VfState) {
     match state {
         VfState::Unavailable => {
             // Enabled, but the scrub does not end.
-            *bench = Bench {
-                engine: Engine::new(Config::DEFAULT),
-                out: Actions::new(),
-                now: 1_000,
-                seen: Vec::new(),
-            };
+            *bench = Bench::off();
             bench.feed(Event::Enable { count: 2 });
             bench.seen.clear();
         }
@@ -264,7 +273,6 @@ fn into_state(bench: &mut Bench, f: VfId, state: VfState) {
     assert_eq!(bench.engine.vf_state(f), state);
 }
 
-#[test]
 fn reset_by_the_guest_empties_the_seat_only_when_that_is_certain() {
     for early in [false, true] {
         let mut bench = Bench::new(2);
@@ -298,7 +306,6 @@ fn reset_by_the_guest_empties_the_seat_only_when_that_is_certain() {
     }
 }
 
-#[test]
 fn a_reset_that_was_read_before_ours_is_not_ours() {
     let mut bench = Bench::new(2);
     bench.load(vf(0));
@@ -315,7 +322,6 @@ fn a_reset_that_was_read_before_ours_is_not_ours() {
     assert_eq!(bench.engine.seat(), Seat::Empty);
 }
 
-#[test]
 fn a_hung_command_is_read_once_more_then_blamed() {
     let mut bench = Bench::new(2);
     bench.load(vf(0));
@@ -345,7 +351,6 @@ fn a_hung_command_is_read_once_more_then_blamed() {
     assert_eq!(bench.said(vf(0)), [HostMessage::FlrNotification]);
 }
 
-#[test]
 fn sixteen_vfs_in_one_event_fit_into_the_list() {
     let mut bench = Bench::new(16);
     for f in VfId::all() {
@@ -360,7 +365,6 @@ fn sixteen_vfs_in_one_event_fit_into_the_list() {
     assert!(bench.out.as_slice().len() > 16);
 }
 
-#[test]
 fn late_and_senseless_events_change_nothing() {
     let mut bench = Bench::new(2);
     bench.load(vf(0));

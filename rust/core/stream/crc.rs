@@ -92,10 +92,15 @@ impl Crc32c {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
-    use std::vec::Vec;
+
+    cases! {
+        gim_stream_crc:
+        known_values,
+        tables_and_pieces_agree_with_the_definition,
+    }
 
     /// Bit by bit, as the definition has it.
     fn plainly(bytes: &[u8]) -> u32 {
@@ -109,7 +114,6 @@ mod tests {
         !rest
     }
 
-    #[test]
     fn known_values() {
         assert_eq!(Crc32c::of(b""), 0);
         assert_eq!(Crc32c::of(b"123456789"), 0xE306_9283);
@@ -120,7 +124,6 @@ mod tests {
         assert_eq!(Crc32c::of(&up), 0x46DD_794E);
     }
 
-    #[test]
     fn tables_and_pieces_agree_with_the_definition() {
         let bytes: Vec<u8> = (0..300u32).map(|n| (n * n / 7) as u8).collect();
         for len in 0..bytes.len() {

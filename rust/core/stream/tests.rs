@@ -8,11 +8,21 @@ use super::super::{
     types::MS, //
 };
 use super::*;
-use std::string::{
-    String,
-    ToString, //
-};
-use std::vec::Vec;
+
+cases! {
+    gim_stream:
+    the_layout_of_the_header,
+    the_layout_of_a_section,
+    what_is_written_is_read,
+    a_stream_for_another_target_is_refused_before_anything,
+    the_writing_end_keeps_the_order,
+    the_writing_end_keeps_its_word_of_pages,
+    a_small_buffer_is_refused_and_nothing_changes,
+    bad_values_are_named,
+    lists_of_pages_make_runs,
+    kinds_have_numbers_and_names,
+    the_ends_are_small,
+}
 
 const HEADER: Header = Header {
     chip: 0x692F,
@@ -103,14 +113,13 @@ fn read(bytes: &[u8]) -> (Vec<String>, Result<(), Error>) {
         };
         rest = &rest[taken..];
         if let Some(item) = item {
-            let text = std::format!("{item:?}");
+            let text = format!("{item:?}");
             seen.push(text.split(['(', ' ']).next().unwrap().to_string());
         }
     }
     (seen, decoder.finish())
 }
 
-#[test]
 fn the_layout_of_the_header() {
     let out = Out::new();
     let mut want = b"GIMVF\r\n\x1A\x01\0\x30\0\x2F\x69\0\0".to_vec();
@@ -122,12 +131,11 @@ fn the_layout_of_the_header() {
     assert_eq!(out.bytes, want);
 }
 
-#[test]
 fn the_layout_of_a_section() {
     let mut out = Out::new();
     let run = Run { first: 2, count: 1 };
     out.put(|e, out| e.zero(out, &[run])).unwrap();
-    let mut want = std::vec![7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0];
+    let mut want = vec![7, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0];
     let mut crc = Crc32c::new();
     crc.update(&want);
     want.extend(crc.value().to_le_bytes());
@@ -138,7 +146,6 @@ fn the_layout_of_a_section() {
     assert_eq!(out.bytes[HEADER_LEN..], want);
 }
 
-#[test]
 fn what_is_written_is_read() {
     let mut out = Out::new();
     out.round();
@@ -156,7 +163,6 @@ fn what_is_written_is_read() {
     assert_eq!((seen.len(), verdict), (10, Ok(())));
 }
 
-#[test]
 fn a_stream_for_another_target_is_refused_before_anything() {
     let mut out = Out::new();
     out.round();
@@ -208,7 +214,6 @@ fn a_stream_for_another_target_is_refused_before_anything() {
     }
 }
 
-#[test]
 fn the_writing_end_keeps_the_order() {
     let mut out = Out::new();
     let unfinished = Error::Unfinished { left: 4 };
@@ -238,7 +243,6 @@ fn the_writing_end_keeps_the_order() {
     assert!(out.put(Encoder::header).is_err());
 }
 
-#[test]
 fn the_writing_end_keeps_its_word_of_pages() {
     let mut out = Out::new();
     let page = Run { first: 0, count: 1 };
@@ -262,13 +266,12 @@ fn the_writing_end_keeps_its_word_of_pages() {
     assert_eq!(out.encoder.round_pages(), (2, 0));
 }
 
-#[test]
 fn a_small_buffer_is_refused_and_nothing_changes() {
     let mut out = Out::new();
     out.round();
     let before = out.bytes.len() as u64;
     for have in 0..HEAD_LEN + 160 + TRAILER_LEN {
-        let mut small = std::vec![0; have];
+        let mut small = vec![0; have];
         let refused = out.encoder.state(&mut small, &state(true));
         let need = HEAD_LEN + 160 + TRAILER_LEN;
         assert_eq!(refused, Err(Error::Space { have, need }));
@@ -278,7 +281,6 @@ fn a_small_buffer_is_refused_and_nothing_changes() {
     assert_eq!(read(&out.bytes).1, Ok(()));
 }
 
-#[test]
 fn bad_values_are_named() {
     let mut out = Out::new();
     out.round();
@@ -298,7 +300,6 @@ fn bad_values_are_named() {
         .contains("order of registers"));
 }
 
-#[test]
 fn lists_of_pages_make_runs() {
     let runs = |pages: &[u32]| -> Vec<(u32, u32)> {
         let runs = runs_of(pages);
@@ -313,7 +314,6 @@ fn lists_of_pages_make_runs() {
     assert_eq!(runs(&[u32::MAX, 0]), [(u32::MAX, 1), (0, 1)]);
 }
 
-#[test]
 fn kinds_have_numbers_and_names() {
     for kind in Kind::ALL {
         assert_eq!(Kind::new(kind as u16), Some(kind));
@@ -322,7 +322,6 @@ fn kinds_have_numbers_and_names() {
     assert_eq!((Kind::new(0), Kind::new(10)), (None, None));
 }
 
-#[test]
 fn the_ends_are_small() {
     assert!(core::mem::size_of::<Decoder>() <= 1024);
     assert!(core::mem::size_of::<Encoder>() <= 256);
