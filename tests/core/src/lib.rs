@@ -7,8 +7,10 @@
 //! modes and both kinds of completion; a failure names the seed and shows the last steps.
 
 pub mod campaign;
+pub mod fuzz;
 pub mod gpu;
 pub mod guest;
+pub mod mutate;
 pub mod referee;
 pub mod rng;
 pub mod stream;
