@@ -265,13 +265,18 @@ impl Gpu {
     }
 
     /// Arms the timer to what the engine wants, unless it is armed so already.
+    ///
+    /// While a command is in flight it may fire early: the engine looks and wants it later. Each of a
+    /// switch's commands moves the check of its end by little, and moving the timer is not cheap.
     fn arm(&self, st: &mut State) {
         let want = st.engine.deadline();
-        if want != st.armed {
-            st.armed = want;
-            if let Some(at) = want {
-                timer::arm(self, at);
-            }
+        let early = st.armed.is_some_and(|at| want.is_some_and(|want| at <= want));
+        if want == st.armed || (early && st.engine.awaits_command()) {
+            return;
+        }
+        st.armed = want;
+        if let Some(at) = want {
+            timer::arm(self, at);
         }
     }
 }
