@@ -4,6 +4,8 @@
 
 #![allow(missing_docs, reason = "criterion_group! makes a function without any")]
 
+use std::time::Duration;
+
 use criterion::{criterion_group, criterion_main, Criterion};
 use gim_core::{
     actions::Actions,
@@ -108,5 +110,11 @@ fn steps(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, steps);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    targets = steps
+}
 criterion_main!(benches);
