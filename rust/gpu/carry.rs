@@ -57,8 +57,8 @@ impl Gpu {
         }
     }
 
-    /// What the engine knows of a paused VF, and the message to it that was not acknowledged. Its own
-    /// messages stay unread from here on.
+    /// What the engine knows of a paused VF, and the messages that the other side has not taken. Its
+    /// own stay unread from here on.
     pub(crate) fn export_vf(self: &Arc<Self>, vf: VfId) -> (State, Mailbox) {
         let mut st = self.state.lock();
         Self::feed(self.as_arc_borrow(), &mut st, Event::Seal(vf));
@@ -72,10 +72,13 @@ impl Gpu {
             counters: st.engine.vf_stats(vf, now).counters(),
         };
         let sent = self.hw.hal.unacknowledged(&self.hw, vf);
+        let untaken = self.hw.hal.untaken(&self.hw, vf);
         let mailbox = Mailbox {
             to_guest: sent.unwrap_or_default(),
+            from_guest: untaken.unwrap_or_default(),
             to_valid: sent.is_some(),
-            ..Mailbox::default()
+            from_valid: untaken.is_some(),
+            acked: false,
         };
         (state, mailbox)
     }
@@ -103,13 +106,20 @@ impl Gpu {
         again: bool,
     ) -> Result {
         let known = self.hw.hal.vf_registers();
+        if registers.iter().any(|(at, _)| !known.contains(at)) {
+            return Err(EINVAL);
+        }
         let dev = self.hw.pf.vf(vf.raw()).ok_or(ENODEV)?;
-        for &(at, value) in registers {
-            if !known.contains(&at) {
-                return Err(EINVAL);
-            }
+        let write = |&(at, value): &(u32, u32)| -> Result {
             let window = dev.registers(REGISTER_BAR, u64::from(at), 4)?;
             window.write32(0, value);
+            Ok(())
+        };
+        registers.iter().try_for_each(write)?;
+        if mailbox.from_valid && !state.loaded {
+            // Else the context has it, with all else of the mailbox.
+            let sent = self.hw.hal.as_sent(mailbox.from_guest);
+            sent.iter().try_for_each(write)?;
         }
         if self.epoch(vf) != Some(epoch) {
             return Err(EIO);

@@ -18,7 +18,10 @@ pub(crate) use self::gpuiov::{
 
 use super::{
     ih,
-    regs,
+    regs::{
+        self,
+        control, //
+    },
     sdma,
     vsec::Vsec,
     Hw,
@@ -183,6 +186,22 @@ pub(crate) trait Hal: Sync {
     /// The message to a VF that stands valid and not acknowledged, if there is one.
     fn unacknowledged(&self, hw: &Hw, vf: VfId) -> Option<MailWords> {
         self.facts().regs.mailbox.unacknowledged(&hw.mmio, vf)
+    }
+
+    /// The message of a VF that stands and was not taken, if there is one.
+    fn untaken(&self, hw: &Hw, vf: VfId) -> Option<MailWords> {
+        self.facts().regs.mailbox.untaken(&hw.mmio, vf)
+    }
+
+    /// What to write to a VF's own register BAR, in this order, so that it has sent these words:
+    /// bytes and values.
+    fn as_sent(&self, words: MailWords) -> [(u32, u32); 5] {
+        let mailbox = &self.facts().regs.mailbox;
+        // CAST: Within the register BAR.
+        let at = |i: usize| (mailbox.transmit + 4 * i) as u32;
+        let [a, b, c, d] = words;
+        let valid = (mailbox.control as u32, control::TRN_VALID);
+        [(at(0), a), (at(1), b), (at(2), c), (at(3), d), valid]
     }
 
     /// Issues a command with its completion interrupt enabled.

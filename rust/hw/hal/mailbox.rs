@@ -67,6 +67,20 @@ impl Mailbox {
         }
     }
 
+    /// The message of a VF that stands valid and was not taken, if there is one; it stays.
+    pub(super) fn untaken(&self, mmio: &Mmio, vf: VfId) -> Option<MailWords> {
+        self.select(mmio, vf);
+        let state = regs::read(mmio, self.control);
+        if state & control::RCV_VALID == 0 || state == u32::MAX {
+            return None;
+        }
+        let mut words = [0; 4];
+        for (i, word) in words.iter_mut().enumerate() {
+            *word = regs::read(mmio, self.receive + 4 * i);
+        }
+        Some(words)
+    }
+
     /// The message to a VF that stands valid and not acknowledged, if there is one.
     pub(super) fn unacknowledged(&self, mmio: &Mmio, vf: VfId) -> Option<MailWords> {
         self.select(mmio, vf);
