@@ -69,17 +69,18 @@ fn is_acked<T: Transport>(t: &mut T) -> bool {
     control != u32::MAX && control & TRN_ACK != 0
 }
 
-/// Sends `message`; waits for the host's acknowledgement at most `limit`.
-///
-/// On a time-out the message is withdrawn.  Says how long it took.
-pub fn send_within<T: Transport>(t: &mut T, message: u32, limit: Duration) -> Result<Duration> {
-    let start = t.now();
+/// Puts `message` into the mailbox and does not look what becomes of it.
+pub fn post<T: Transport>(t: &mut T, message: u32) {
     let register = t.chip().regs.mailbox_trn_dw0;
     if t.chip().mailbox == MailboxAccess::Bytes {
         set_valid(t, false);
     }
     t.reg_write(register, message);
     set_valid(t, true);
+}
+
+/// Waits until the host has acknowledged `message`, at most `limit`, and drops it in any case.
+pub fn withdraw<T: Transport>(t: &mut T, message: u32, limit: Duration) -> Result<()> {
     let acked = poll(
         t,
         limit,
@@ -87,7 +88,17 @@ pub fn send_within<T: Transport>(t: &mut T, message: u32, limit: Duration) -> Re
         is_acked,
     );
     set_valid(t, false);
-    acked.map(|()| t.now().saturating_sub(start))
+    acked
+}
+
+/// Sends `message`; waits for the host's acknowledgement at most `limit`.
+///
+/// On a time-out the message is withdrawn.  Says how long it took.
+pub fn send_within<T: Transport>(t: &mut T, message: u32, limit: Duration) -> Result<Duration> {
+    let start = t.now();
+    post(t, message);
+    withdraw(t, message, limit)?;
+    Ok(t.now().saturating_sub(start))
 }
 
 /// Sends `message` and waits for the acknowledgement as long as a guest does.
