@@ -101,4 +101,18 @@ bind() {
 	echo vfio-pci > "$PCI/$(vf "$1")/driver_override"
 	echo "$(vf "$1")" > /sys/bus/pci/drivers_probe
 }
+# group NAME: the tests of migrate-test's group, as if they were written here.
+group() {
+	migrate-test --gpu "$PF" "$1" > /tmp/m.out 2>&1 || true
+	sed -n 's/^\(not \)\{0,1\}ok [0-9]* /\1/p; /^#/p' /tmp/m.out > /tmp/m.txt
+	[ -s /tmp/m.txt ] || cat /tmp/m.out
+	t "migrate-test $1 has come to its end" grep -q '^# done' /tmp/m.txt
+	while IFS= read -r line; do
+		case $line in
+		'not '*) t "${line#not }" false ;;
+		'#'*) echo "$line" ;;
+		*) t "$line" true ;;
+		esac
+	done < /tmp/m.txt
+}
 dmesg_has() { dmesg | grep -qE "$1"; }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `migrate-test`: every ioctl of `/dev/gim`, its errors, and streams that are whole, cut or
-//! spoiled, with two VFs that nobody uses. Prints TAP without a plan; fails if a test does.
+//! spoiled; VFs that move in every phase. Prints TAP without a plan; fails if a test does.
 
 mod calls;
 mod dirty;
+mod guest;
+mod phases;
 mod streams;
+mod truth;
 
 use std::io;
 use std::path::PathBuf;
@@ -35,9 +38,15 @@ struct Cli {
     /// PCI address of the PF
     #[arg(long)]
     gpu: String,
+    /// Which tests: all of a group, or those whose name has this in it
+    #[arg(default_value = "ioctls")]
+    group: String,
     /// How many spoiled streams are tried
     #[arg(long, default_value_t = 24)]
     spoiled: usize,
+    /// Rounds of random writes for each source of dirty pages
+    #[arg(long, default_value_t = 1000)]
+    rounds: u32,
     /// Where random choices come from; printed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -48,6 +57,7 @@ pub(crate) struct Bench {
     pub(crate) address: (u32, u32, u32),
     sysfs: PathBuf,
     pub(crate) spoiled: usize,
+    pub(crate) rounds: u32,
     pub(crate) seed: u64,
 }
 
@@ -66,6 +76,7 @@ impl Bench {
             address: (domain, bus, (device << 3) | function),
             sysfs: PathBuf::from("/sys/bus/pci/devices").join(&cli.gpu),
             spoiled: cli.spoiled,
+            rounds: cli.rounds,
             seed: cli.seed,
         })
     }
@@ -113,10 +124,27 @@ pub(crate) fn refused<T>(result: io::Result<T>, want: i32) -> Result<()> {
     }
 }
 
+/// The tests of a group, or of a name.
+fn choose(group: &str) -> Vec<Test> {
+    let groups: [(&str, &[&[Test]]); 3] = [
+        ("ioctls", &[calls::TESTS, dirty::TESTS, streams::TESTS]),
+        ("phases", &[phases::TESTS]),
+        ("truth", &[truth::TESTS]),
+    ];
+    match groups.iter().find(|(name, _)| *name == group) {
+        Some((_, tests)) => tests.concat(),
+        None => {
+            let all = groups.iter().flat_map(|(_, tests)| tests.concat());
+            all.filter(|(name, _)| name.contains(group)).collect()
+        }
+    }
+}
+
 type Test = (&'static str, fn(&Bench) -> Result<()>);
 
 fn main() -> ExitCode {
-    let bench = match Bench::new(&Cli::parse()) {
+    let cli = Cli::parse();
+    let bench = match Bench::new(&cli) {
         Ok(bench) => bench,
         Err(e) => {
             eprintln!("migrate-test: {e:#}");
@@ -125,7 +153,7 @@ fn main() -> ExitCode {
     };
     println!("# seed {}", bench.seed);
     let mut failed = 0;
-    let tests = [calls::TESTS, dirty::TESTS, streams::TESTS].concat();
+    let tests = choose(&cli.group);
     for (i, (name, test)) in tests.into_iter().enumerate() {
         let result = (0..2)
             .try_for_each(|n| bench.wait_state(n, "available"))
@@ -135,8 +163,13 @@ fn main() -> ExitCode {
             Err(e) => {
                 println!("# {e:#}\nnot ok {} migrate: {name}", i + 1);
                 failed += 1;
+                // The others have a chance.
+                for n in 0..2 {
+                    let _ = bench.vf(n).map(|vf| vf.reset());
+                }
             }
         }
     }
+    println!("# done");
     ExitCode::from(u8::from(failed != 0))
 }
