@@ -11,6 +11,7 @@
 use super::{
     stream::PAGE,
     types::{
+        mul_div,
         Ns,
         MS, //
     },
@@ -23,6 +24,9 @@ const RATE_UNKNOWN: u64 = 110_000_000;
 const MEASURES_FROM: Ns = MS;
 /// See [`MEASURES_FROM`]; in bytes.
 const MEASURES_BYTES: u64 = 64 << 10;
+
+/// Nanoseconds of a second.
+const SECOND: Ns = 1000 * MS;
 
 /// Rounds that gain too little before they are given up.
 const STUCK_MAX: u32 = 3;
@@ -118,21 +122,17 @@ pub struct Rounds {
 
 /// `amount` per second at `rate` per second, in ns.
 fn time(amount: u64, rate: u64) -> Ns {
-    // CAST: to a wider type.
-    let ns = u128::from(amount) * 1_000_000_000 / u128::from(rate.max(1));
-    u64::try_from(ns).unwrap_or(Ns::MAX)
+    mul_div(amount, SECOND, rate)
 }
 
 /// What `amount` in `ns` is per second.
 fn per_second(amount: u64, ns: Ns) -> u64 {
-    let rate = u128::from(amount) * 1_000_000_000 / u128::from(ns.max(1));
-    u64::try_from(rate).unwrap_or(u64::MAX)
+    mul_div(amount, SECOND, ns)
 }
 
 /// How much comes at `rate` per second in `ns`.
 fn amount(rate: u64, ns: Ns) -> u64 {
-    let amount = u128::from(rate) * u128::from(ns) / 1_000_000_000;
-    u64::try_from(amount).unwrap_or(u64::MAX)
+    mul_div(rate, ns, SECOND)
 }
 
 fn bytes(pages: u64) -> u64 {

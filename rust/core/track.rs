@@ -20,6 +20,7 @@ use super::{
     dirty::DirtyMap,
     stream::Run,
     types::{
+        mul_div,
         Ns,
         MS, //
     },
@@ -161,14 +162,14 @@ impl Track {
             return 0;
         }
         let here = now.saturating_sub(self.since);
-        let all = u128::from(self.pages.max(1));
-        let seen = u128::from(self.cursor.min(self.pages));
+        let all = u64::from(self.pages.max(1));
+        let seen = u64::from(self.cursor.min(self.pages));
         let unseen = all.saturating_sub(seen);
         // Pages before the cursor: half of this sweep on average. The others: all of it, and half
         // of the last one.
-        let before = u128::from(here / 2) * seen;
-        let after = u128::from(here.saturating_add(self.took / 2)) * unseen;
-        u64::try_from((before + after) / all).unwrap_or(Ns::MAX)
+        let before = mul_div(here / 2, seen, all);
+        let after = mul_div(here.saturating_add(self.took / 2), unseen, all);
+        before.saturating_add(after)
     }
 }
 

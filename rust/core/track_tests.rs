@@ -33,7 +33,7 @@ impl Numbers {
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as u32) % n
+        ((self.0 >> 33) as u32) % n.max(1)
     }
 }
 

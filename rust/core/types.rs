@@ -87,3 +87,51 @@ impl Fcn {
         }
     }
 }
+
+/// `a * b / c`, or the largest number if that is larger; a `c` of 0 counts as 1.
+///
+/// The kernel has no division of 128 bits.
+pub const fn mul_div(a: u64, b: u64, c: u64) -> u64 {
+    // CAST: to a wider type, and its halves.
+    let product = (a as u128).wrapping_mul(b as u128);
+    let (mut rest, low) = ((product >> 64) as u64, product as u64);
+    let c = if c == 0 { 1 } else { c };
+    if rest >= c {
+        return u64::MAX;
+    }
+    let (mut quotient, mut bit) = (0u64, 64);
+    while bit > 0 {
+        bit -= 1;
+        let carry = rest >> 63;
+        rest = rest << 1 | (low >> bit & 1);
+        quotient <<= 1;
+        if carry != 0 || rest >= c {
+            rest = rest.wrapping_sub(c);
+            quotient |= 1;
+        }
+    }
+    quotient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_divided_as_they_are() {
+        let mut state = 1u64;
+        let mut number = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 1) >> (state % 63)
+        };
+        for _ in 0..100_000 {
+            let (a, b, c) = (number(), number(), number());
+            let right = u128::from(a) * u128::from(b) / u128::from(c.max(1));
+            let right = u64::try_from(right).unwrap_or(u64::MAX);
+            assert_eq!(mul_div(a, b, c), right, "{a} * {b} / {c}");
+        }
+        let most = u64::MAX;
+        assert_eq!(mul_div(most, most, most), most);
+        assert_eq!(mul_div(most, 2, most), 2);
+    }
+}
