@@ -14,6 +14,8 @@
 )]
 mod gim_core;
 
+mod provoke;
+
 use kernel::prelude::*;
 
 module! {
@@ -22,12 +24,21 @@ module! {
     authors: ["The gim developers"],
     description: "KUnit tests of gim",
     license: "GPL",
+    params: {
+        provoke: u32 {
+            default: 0,
+            description: "1: make mistakes that a debug kernel must complain of (default 0)",
+        },
+    },
 }
 
 struct GimKunit;
 
 impl kernel::Module for GimKunit {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        if module_parameters::provoke.value() != 0 {
+            provoke::everything()?;
+        }
         Ok(Self)
     }
 }

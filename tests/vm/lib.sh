@@ -8,12 +8,7 @@ tests=0
 failures=0
 # The debug kernel is several times slower: bounds on time are not held against it.
 SLOW=
-if [ -e /sys/kernel/debug/kmemleak ]; then
-	SLOW=yes
-	# What the kernel itself left behind while booting is not ours.
-	echo scan > /sys/kernel/debug/kmemleak
-	echo clear > /sys/kernel/debug/kmemleak
-fi
+[ ! -e /sys/kernel/debug/kmemleak ] || SLOW=yes
 
 # t NAME COMMAND...: one test; it passes if COMMAND succeeds.
 t() {
@@ -44,17 +39,37 @@ refused() {
 	cat /tmp/refused.out
 	grep -q "$text" /tmp/refused.out
 }
-# Leaks that kmemleak finds, where the kernel has it, after two scans: those that passed through
-# gim.  (The kernel itself leaves a few unreferenced objects behind while booting.)
+# told FILE: the TAP of a program, as tests of ours.
+told() {
+	grep -q '^\(not \)\{0,1\}ok ' "$1" || t "it said what it tested" sh -c "cat $1; exit 1"
+	while IFS= read -r line; do
+		case $line in
+		'not ok '*) t "${line#not ok * }" false ;;
+		'ok '*) t "${line#ok * }" true ;;
+		*) echo "# ${line#\# }" ;;
+		esac
+	done < "$1"
+}
+# Leaks that kmemleak finds, of what passed through our modules.  (The kernel itself leaves a few
+# unreferenced objects behind.)  It tells of what two scans have found unchanged, 5 s old at least;
+# the first scan fails if it has turned itself off.
 no_leaks() {
-	echo scan > /sys/kernel/debug/kmemleak
-	sleep 6
-	echo scan > /sys/kernel/debug/kmemleak
+	echo scan > /sys/kernel/debug/kmemleak || return 1
+	sleep 5.5
+	echo scan > /sys/kernel/debug/kmemleak || return 1
 	cat /sys/kernel/debug/kmemleak
-	! grep -qF '[gim]' /sys/kernel/debug/kmemleak
+	! grep -q '\[gim' /sys/kernel/debug/kmemleak
+}
+# lockdep turns itself off with its first report, and when it runs out of memory.
+lockdep_on() {
+	cat /proc/lockdep_stats
+	grep -q 'debug_locks: *1$' /proc/lockdep_stats
 }
 plan() {
-	[ -z "$SLOW" ] || t "no memory leaked" no_leaks
+	if [ -n "$SLOW" ]; then
+		t "no memory leaked" no_leaks
+		t "lockdep was on to the end" lockdep_on
+	fi
 	echo "1..$tests"
 	exit $((failures > 0))
 }
