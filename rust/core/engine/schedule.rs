@@ -71,6 +71,8 @@ pub(super) enum Turn {
     Vf(VfId),
     /// A VF that does not use its slot; nobody else does either.
     Absent(VfId),
+    /// The PF, in the slot of a VF that does not use it: its work costs nobody anything then.
+    Lent(VfId),
     /// Nobody, for a slice: caps and strictness leave time that nobody may have.
     Idle,
     /// A VF with full access.
@@ -127,7 +129,7 @@ impl Engine {
         }
         let (goal, context) = match self.slot.turn {
             Turn::Nobody | Turn::Absent(_) | Turn::Idle => (Goal::Park, Context::Kept),
-            Turn::Boot | Turn::Pf => (Goal::Run(Fcn::Pf), self.pf.context),
+            Turn::Boot | Turn::Pf | Turn::Lent(_) => (Goal::Run(Fcn::Pf), self.pf.context),
             Turn::Vf(vf) | Turn::Full(vf) => (Goal::Run(Fcn::Vf(vf)), self.vf(vf).context),
         };
         match next(self.seat, goal, context) {
@@ -159,7 +161,7 @@ impl Engine {
         self.slot_ends();
         let budget = match turn {
             Turn::Vf(vf) => self.budget(vf),
-            Turn::Absent(vf) => self.cfg.slice(vf),
+            Turn::Absent(vf) | Turn::Lent(vf) => self.cfg.slice(vf),
             Turn::Idle => self.idle_slice(),
             _ => self.cfg.pf_slice(),
         };
@@ -218,7 +220,8 @@ impl Engine {
                 };
                 late || among & vf.bit() == 0
             }
-            (_, Turn::Absent(_)) => {
+            // The slot is not shorter if the PF's work ends.
+            (_, Turn::Absent(_) | Turn::Lent(_)) => {
                 late || self.active == 0 || self.cfg.mode() != Mode::Strict || !self.rotates()
             }
             (_, Turn::Idle) => late || self.active == 0 || self.rotates(),
@@ -268,7 +271,7 @@ impl Engine {
             };
             self.cursor = at.saturating_add(1);
             let Some(vf) = VfId::new(u32::from(at)).filter(|_| at < self.count) else {
-                if self.pf.work {
+                if self.pf.work && !self.lends() {
                     return Some(Turn::Pf);
                 }
                 continue;
@@ -278,10 +281,19 @@ impl Engine {
                     return Some(Turn::Vf(vf));
                 }
             } else if self.cfg.mode() == Mode::Strict {
-                return Some(Turn::Absent(vf));
+                return Some(match self.pf.work {
+                    true => Turn::Lent(vf),
+                    false => Turn::Absent(vf),
+                });
             }
         }
         None
+    }
+
+    /// Whether the PF has the slots of absent VFs, and so needs none of its own.
+    fn lends(&self) -> bool {
+        let runnable = self.runnable();
+        self.cfg.mode() == Mode::Strict && self.enabled().any(|vf| runnable & vf.bit() == 0)
     }
 
     /// Whether the VF's turn passes to repay a debt of more than a slice. Not if it has waited long,
@@ -322,7 +334,7 @@ impl Engine {
                 let stats = &mut self.vf(vf).stats;
                 stats.slices = stats.slices.saturating_add(1);
             }
-            (Turn::Pf, Fcn::Pf) if !self.slot.started => {
+            (Turn::Pf | Turn::Lent(_), Fcn::Pf) if !self.slot.started => {
                 self.owed &= !PF_BIT;
                 self.start_slot(self.slot.budget);
             }

@@ -116,6 +116,28 @@ fn strict_gives_an_absent_vfs_time_to_nobody() {
 }
 
 #[test]
+fn strict_has_the_pf_work_in_the_time_of_who_is_absent() {
+    let run = |work| {
+        let mut world = loaded(config(Mode::Strict), &[Kind::Steady; 4]);
+        world.feed(Event::Pause(vf(1))).unwrap();
+        world.feed(Event::PfWork(work)).unwrap();
+        let before = world.gpu.run_time(Fcn::Pf, world.now);
+        let runs = run_for(&mut world, 4, 10 * SEC);
+        (runs, world.gpu.run_time(Fcn::Pf, world.now) - before)
+    };
+    let (calm, idle) = run(false);
+    let (runs, pf) = run(true);
+    assert!(
+        idle == 0 && pf > 2 * SEC,
+        "the PF runs for {idle} and {pf} ns"
+    );
+    for n in [0, 2, 3] {
+        let loss = 1.0 - runs[n] as f64 / calm[n] as f64;
+        assert!(loss.abs() < 0.01, "VF{n} loses {loss}: {runs:?}, {calm:?}");
+    }
+}
+
+#[test]
 fn work_conserving_gives_it_to_the_others() {
     let mut world = loaded(config(Mode::WorkConserving), &[Kind::Steady; 4]);
     world.feed(Event::Pause(vf(1))).unwrap();
