@@ -270,7 +270,7 @@ impl Gpu {
     /// switch's commands moves the check of its end by little, and moving the timer is not cheap.
     fn arm(&self, st: &mut State) {
         let want = st.engine.deadline();
-        let early = st.armed.is_some_and(|at| want.is_some_and(|want| at <= want));
+        let early = matches!((st.armed, want), (Some(at), Some(want)) if at <= want);
         if want == st.armed || (early && st.engine.awaits_command()) {
             return;
         }
