@@ -19,20 +19,22 @@ tenant() {
 		> "/tmp/c$1" 2>&1 &
 	pids="$pids $!"
 }
+# bind_all N...: gives these VFs, from 0, to vfio-pci.
+bind_all() { for i; do bind "$i"; done; }
+# active N...: waits until the guests of these VFs, from 1, have loaded, and a second more.
+active() {
+	for i; do wait_for 60 is_state "vf$i" active || { cat "/tmp/c$((i - 1))"; exit 1; }; done
+	sleep 1
+}
 # tenants N: enables N VFs and gives each a tenant.
 tenants() {
 	numvfs "$1" || exit 1
-	i=0
-	while [ $i -lt "$1" ]; do
-		bind $i
-		tenant $i
-		i=$((i + 1))
+	for i in $(seq 0 $(($1 - 1))); do
+		bind "$i"
+		tenant "$i"
 	done
-	while [ $i -gt 0 ]; do
-		wait_for 60 is_state vf$i active || { cat "/tmp/c$((i - 1))"; exit 1; }
-		i=$((i - 1))
-	done
-	sleep 1
+	# shellcheck disable=SC2046
+	active $(seq "$1")
 }
 # no_tenants: lets them finish and checks that each got what it asked for; then there are no VFs.
 no_tenants() {

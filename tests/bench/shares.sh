@@ -34,14 +34,17 @@ PY
 legacy() {
 	# shellcheck disable=SC2086
 	kill -STOP $pids
+	# Who has no work is not passed over.
+	setting mode strict
 	sleep 1
-	referee spare > /tmp/spare.json || exit 1
+	referee spare --seconds 1 > /tmp/spare.json || exit 1
 	referee switches > /tmp/switches.json || exit 1
 	setting control pause
-	referee spare > /tmp/idle.json || exit 1
+	referee spare --seconds 1 > /tmp/idle.json || exit 1
 	referee legacy "$PF" --count 60 > /tmp/legacy.json || exit 1
 	referee switches > /tmp/legacy-switches.json || exit 1
 	setting control resume
+	setting mode work-conserving
 	# shellcheck disable=SC2086
 	kill -CONT $pids
 	python3 - <<'PY' | figures

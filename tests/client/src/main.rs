@@ -63,7 +63,7 @@ enum Command {
         #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=60_000))]
         hold_ms: u64,
         /// How long to wait for the acknowledgement and for an answer, in milliseconds
-        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
         wait_ms: u64,
         /// How often to send it
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
