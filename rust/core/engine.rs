@@ -12,10 +12,12 @@
 //! | `adopt.rs` | VFs that are filled from a stream, or whose state is taken |
 //! | `recover.rs` | resets and scrubs of VFs |
 //! | `ready.rs` | guests that are told of a reset and answer |
+//! | `bus.rs` | the GPU taken away for a while, given back, or gone |
 //! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
 mod adopt;
+mod bus;
 mod command;
 mod guard;
 mod host;
@@ -28,6 +30,7 @@ mod whole;
 
 pub use self::{
     adopt::Adoption,
+    bus::Awake,
     ready::{
         READY_WAIT,
         READY_WAIT_GPU, //
@@ -35,6 +38,7 @@ pub use self::{
 };
 use self::{
     adopt::Adoptions,
+    bus::Bus,
     command::{
         Doubt,
         Flight, //
@@ -104,11 +108,11 @@ pub enum Phase {
     On,
     /// VFs are being disabled.
     Stopping,
-    /// The GPU does not answer and is being reset; then VFs are admitted again.
+    /// The GPU is being reset, by us or by somebody else; then VFs are admitted again.
     Recovering,
     /// The GPU does not answer: nothing is commanded until VFs are disabled.
     Dead,
-    /// The device has left the bus: nothing is ever commanded again.
+    /// The device has left the bus: nothing is commanded, unless a reset of its bus brings it back.
     Gone,
 }
 
@@ -213,6 +217,7 @@ pub struct Engine {
     /// The latest time that was seen.
     now: Ns,
     phase: Phase,
+    bus: Bus,
     count: u8,
     /// The shell waits for [`Action::Stopped`].
     stopping: bool,
@@ -300,6 +305,7 @@ impl Engine {
             cfg,
             now: 0,
             phase: Phase::Off,
+            bus: Bus::Here,
             count: 0,
             stopping: false,
             seat: Seat::Empty,
@@ -415,6 +421,8 @@ impl Engine {
             Event::ResumeAll => self.resume_all(),
             Event::Busy { mask } => self.busy = mask,
             Event::PfWork(work) => self.pf.work = work,
+            Event::Detached => self.detach(out),
+            Event::Attached => self.attach(out),
             Event::Gone => self.gone(out),
         }
     }
@@ -654,5 +662,7 @@ fn earlier(a: Option<Ns>, b: Option<Ns>) -> Option<Ns> {
     }
 }
 
+#[cfg(any(test, kunit))]
+mod phase_tests;
 #[cfg(any(test, kunit))]
 mod tests;

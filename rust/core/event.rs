@@ -148,6 +148,12 @@ pub enum Event {
     },
     /// The PF's own copy engine has work (true) or has no more (false): schedule the PF.
     PfWork(bool),
+    /// The GPU is taken away until [`Event::Attached`] or [`Event::Gone`]: somebody else resets it, a
+    /// bus error has cut it off, or the host sleeps. Nothing is commanded, and all that was on it
+    /// is taken to be lost.
+    Detached,
+    /// The GPU is given back: it was reset, and is set up as after [`Work::GpuReset`].
+    Attached,
     /// The device has left the bus.
     Gone,
 }
@@ -261,6 +267,8 @@ pub enum Note {
     GpuReset,
     /// The reset of the whole GPU is done: its VFs are scrubbed and admitted again.
     GpuReady,
+    /// The GPU was taken away; [`Note::GpuReady`] says that it is back.
+    Detached,
     /// The device has left the bus.
     Gone,
     /// A VF has exceeded a limit. Said once per offence, not for each message that is dropped.

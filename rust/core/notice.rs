@@ -59,6 +59,8 @@ pub enum What {
     GpuReady,
     /// The GPU does not answer and is given up.
     GpuDead,
+    /// The GPU was taken away: it is reset by somebody else, or the host sleeps.
+    GpuDetached,
     /// The GPU has left the bus.
     GpuGone,
     /// Completion interrupts do not come: commands are polled.
@@ -75,6 +77,7 @@ impl What {
             Self::GpuReset => "gpu-reset",
             Self::GpuReady => "gpu-ready",
             Self::GpuDead => "gpu-dead",
+            Self::GpuDetached => "gpu-detached",
             Self::GpuGone => "gpu-gone",
             Self::Polling => "polling",
         }
@@ -103,6 +106,7 @@ impl What {
             Note::GpuReset => (None, Self::GpuReset),
             Note::GpuReady => (None, Self::GpuReady),
             Note::Dead => (None, Self::GpuDead),
+            Note::Detached => (None, Self::GpuDetached),
             Note::Gone => (None, Self::GpuGone),
             Note::Polling => (None, Self::Polling),
             Note::Switch { .. }

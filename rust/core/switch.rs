@@ -140,6 +140,7 @@ mod tests {
 
     cases! {
         gim_switch:
+        every_way_is_the_tables,
         every_command_from_every_seat,
         every_goal_is_reached_from_every_seat,
         a_dropped_context_is_not_run_on,
@@ -226,6 +227,73 @@ mod tests {
                                 assert!(steps <= 5, "{start:?} {goal:?}");
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The way on, entry by entry: the goal is `f`, `g` is another function. Columns: to park; to run
+    /// `f` with a context that is clear, kept, restored. `.` reached, `?` stuck, else a command.
+    const WAYS: [(&str, [&str; 4]); 10] = [
+        ("empty", [".", "init f", "load f", "load f"]),
+        ("loaded f", [".", "init f", "run f", "load f"]),
+        ("loaded g", [".", "init f", "load f", "load f"]),
+        ("fresh f", [".", "run f", "run f", "load f"]),
+        ("fresh g", [".", "init f", "load f", "load f"]),
+        ("running f", ["idle f", "idle f", ".", "idle f"]),
+        ("running g", ["idle g", "idle g", "idle g", "idle g"]),
+        ("idled f", ["save f", "save f", "save f", "save f"]),
+        ("idled g", ["save g", "save g", "save g", "save g"]),
+        ("unknown", ["?", "?", "?", "?"]),
+    ];
+
+    fn word(next: Next, f: Fcn) -> &'static str {
+        match next {
+            Next::Reached => ".",
+            Next::Stuck => "?",
+            Next::Issue(cmd) => match (cmd.kind, cmd.fcn == f) {
+                (CmdKind::Idle, true) => "idle f",
+                (CmdKind::Idle, false) => "idle g",
+                (CmdKind::Save, true) => "save f",
+                (CmdKind::Save, false) => "save g",
+                (CmdKind::Load, true) => "load f",
+                (CmdKind::Load, false) => "load g",
+                (CmdKind::Run, true) => "run f",
+                (CmdKind::Run, false) => "run g",
+                (CmdKind::Init, true) => "init f",
+                (CmdKind::Init, false) => "init g",
+            },
+        }
+    }
+
+    fn every_way_is_the_tables() {
+        let goals = |f| {
+            [
+                (Goal::Park, Context::Kept),
+                (Goal::Run(f), Context::Clear),
+                (Goal::Run(f), Context::Kept),
+                (Goal::Run(f), Context::Restored),
+            ]
+        };
+        for f in fcns() {
+            for g in fcns().into_iter().filter(|&g| g != f) {
+                let seats = [
+                    Seat::Empty,
+                    Seat::Loaded(f),
+                    Seat::Loaded(g),
+                    Seat::Fresh(f),
+                    Seat::Fresh(g),
+                    Seat::Running(f),
+                    Seat::Running(g),
+                    Seat::Idled(f),
+                    Seat::Idled(g),
+                    Seat::Unknown,
+                ];
+                for (seat, (row, want)) in seats.into_iter().zip(WAYS) {
+                    for ((goal, context), want) in goals(f).into_iter().zip(want) {
+                        let got = word(next(seat, goal, context), f);
+                        assert_eq!(got, want, "{row}: {goal:?} {context:?}");
                     }
                 }
             }

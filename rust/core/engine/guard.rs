@@ -101,7 +101,7 @@ impl Engine {
     pub(super) fn check_guard(&mut self, out: &mut Actions) {
         let now = self.now;
         let muted = self.muted & !self.adoptions.sealed;
-        if muted != 0 {
+        if muted != 0 && !self.detached() {
             let enough = |vf: &VfId| self.unmute_at(*vf) <= now || !self.cfg.guard();
             if let Some(vf) = VfId::in_mask(muted).find(enough) {
                 self.muted &= !vf.bit();
@@ -123,7 +123,8 @@ impl Engine {
     /// When [`Self::check_guard`] has something to do, or a request has waited long enough.
     pub(super) fn guard_deadline(&self) -> Option<Ns> {
         let muted = self.muted & !self.adoptions.sealed;
-        let muted = VfId::in_mask(muted).map(|vf| self.unmute_at(vf)).min();
+        let muted = VfId::in_mask(muted).filter(|_| !self.detached());
+        let muted = muted.map(|vf| self.unmute_at(vf)).min();
         let can = |vf: &&VfId| self.vfs[vf.index()].state == VfState::Available;
         let held = self.queue.as_slice().iter().filter(can);
         let until = held.map(|&vf| self.held_until(vf));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the host orders: enable, disable, pause, resume, reset; and the device's end.
+//! What the host orders: enable, disable, pause, resume, reset.
 
 use super::super::{
     actions::Actions,
@@ -36,8 +36,7 @@ use super::{
 impl Engine {
     /// VFs `0..count` begin to exist; each is available once it has been scrubbed.
     pub(super) fn enable(&mut self, count: u8) {
-        let idle = self.phase == Phase::Off || (self.phase == Phase::Dead && self.count == 0);
-        if !idle || !matches!(count, 1 | 2 | 4 | 8 | 16) {
+        if !self.may_enable() || !matches!(count, 1 | 2 | 4 | 8 | 16) {
             self.stats.stray = self.stats.stray.saturating_add(1);
             return;
         }
@@ -85,33 +84,8 @@ impl Engine {
         self.drop_vfs(out);
     }
 
-    /// The device has left the bus.
-    pub(super) fn gone(&mut self, out: &mut Actions) {
-        if self.phase != Phase::Gone {
-            out.push(Action::Note(Note::Gone));
-        }
-        self.phase = Phase::Gone;
-        self.lose_seat(out);
-        self.drop_vfs(out);
-    }
-
-    /// Nothing is known of the seat any more, and nothing is waited for.
-    pub(super) fn lose_seat(&mut self, out: &mut Actions) {
-        if let Some(fcn) = self.seat.running() {
-            self.end_run(fcn);
-        }
-        self.tell_pf(false, out);
-        self.seat = Seat::Unknown;
-        if let Some(flight) = self.flight.take() {
-            self.undone = Some(flight.cmd);
-        }
-        self.blocked = None;
-        self.ready.forget_vfs();
-        self.own_resets = 0;
-    }
-
     /// No VF takes part in anything any more.
-    fn drop_vfs(&mut self, out: &mut Actions) {
+    pub(super) fn drop_vfs(&mut self, out: &mut Actions) {
         self.holder = None;
         self.owed = 0;
         self.queue.clear();

@@ -62,6 +62,11 @@ impl Ready {
     pub(super) fn forget_vfs(&mut self) {
         self.vfs = 0;
     }
+
+    /// Whether the whole GPU will be reset.
+    pub(super) const fn waits_for_gpu(&self) -> bool {
+        self.gpu.is_some()
+    }
 }
 
 impl Engine {

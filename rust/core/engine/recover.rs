@@ -45,7 +45,7 @@ use super::{
 const LAZY_RESET_POLL: Ns = 10 * MS;
 
 /// The start of work that is not waited for any more, but has not ended either.
-const GIVEN_UP: Ns = Ns::MAX;
+pub(super) const GIVEN_UP: Ns = Ns::MAX;
 
 impl Engine {
     /// Resets a VF that is neither being reset nor quarantined.
@@ -239,14 +239,15 @@ impl Engine {
             Work::Scrub(vf) => self.vf(vf).scrub_since.take(),
             Work::GpuReset => self.gpu_reset_since.take(),
         };
-        if since.is_none() {
+        let Some(since) = since else {
             self.stats.stray = self.stats.stray.saturating_add(1);
             return;
-        }
+        };
         self.works = self.works.saturating_sub(1);
         match work {
             Work::Reset(vf) => self.reset_done(vf, ok, out),
             Work::Scrub(vf) => self.scrub_done(vf, ok, out),
+            Work::GpuReset if since == GIVEN_UP => self.gpu_reset_late(ok, out),
             Work::GpuReset => self.gpu_reset_done(ok, out),
         }
     }

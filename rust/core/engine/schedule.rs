@@ -119,7 +119,8 @@ impl Slot {
 impl Engine {
     /// Decides whose turn it is and takes the next step on the way there.
     pub(super) fn drive(&mut self, out: &mut Actions) {
-        if matches!(self.phase, Phase::Recovering | Phase::Dead | Phase::Gone) {
+        let lost = matches!(self.phase, Phase::Recovering | Phase::Dead | Phase::Gone);
+        if lost || self.detached() {
             return;
         }
         self.decide(out);

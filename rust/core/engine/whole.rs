@@ -29,6 +29,8 @@ use super::super::{
     },
 };
 use super::{
+    bus::Bus,
+    recover::GIVEN_UP,
     schedule::Turn,
     Engine,
     Phase,
@@ -72,23 +74,17 @@ impl Engine {
         self.phase = Phase::Recovering;
         self.stats.gpu_resets = self.stats.gpu_resets.saturating_add(1);
         out.push(Action::Note(Note::GpuReset));
-        let mut asked = 0;
-        for vf in self.enabled() {
-            match self.vf(vf).state {
-                VfState::Unavailable | VfState::Resetting | VfState::Quarantined => {}
-                _ => {
-                    if self.answers(vf) {
-                        asked |= vf.bit();
-                    }
-                    self.lose_vf(vf, out);
-                }
-            }
-        }
+        let asked = self.lose_vfs(false, out);
         self.await_ready_gpu(asked, out);
     }
 
+    /// Whether a reset of ours is going on that is still waited for.
+    pub(super) fn resets_gpu(&self) -> bool {
+        self.ready.waits_for_gpu() || self.gpu_reset_since.is_some_and(|at| at != GIVEN_UP)
+    }
+
     /// The VF loses its state with the GPU's.
-    fn lose_vf(&mut self, vf: VfId, out: &mut Actions) {
+    pub(super) fn lose_vf(&mut self, vf: VfId, out: &mut Actions) {
         let reason = ResetReason::GpuReset;
         out.push(Action::Note(Note::Reset { vf, reason }));
         self.keep_request(vf, reason);
@@ -103,20 +99,34 @@ impl Engine {
 
     /// The reset of the GPU has ended.
     pub(super) fn gpu_reset_done(&mut self, ok: bool, out: &mut Actions) {
+        if self.detached() {
+            // How it is given back is what counts.
+            return;
+        }
+        let renewed = core::mem::replace(&mut self.bus, Bus::Here) == Bus::Renewed;
+        let ok = ok || renewed;
         if ok {
-            self.seat = Seat::Empty;
-            self.undone = None;
-            self.pf.context = Context::Clear;
-            self.polling = false;
-            self.lost_irqs = 0;
+            self.gpu_is_new();
         }
         if self.phase != Phase::Recovering {
             return;
         }
-        if !ok {
-            self.give_up(out);
-            return;
+        match ok {
+            true => self.readmit(out),
+            false => self.give_up(out),
         }
+    }
+
+    /// A reset of the GPU that was given up has ended after all: as if somebody else had done it.
+    pub(super) fn gpu_reset_late(&mut self, ok: bool, out: &mut Actions) {
+        if ok && !self.detached() && !matches!(self.phase, Phase::Dead | Phase::Gone) {
+            self.detach(out);
+            self.attach(out);
+        }
+    }
+
+    /// The GPU is as after a reset: VFs are cleaned and admitted again.
+    pub(super) fn readmit(&mut self, out: &mut Actions) {
         self.phase = match self.count {
             0 => Phase::Off,
             _ => Phase::On,
@@ -146,7 +156,7 @@ impl Engine {
 
     /// Says [`Action::AllPaused`] once nobody runs.
     pub(super) fn tell_all_paused(&mut self, out: &mut Actions) {
-        if !self.freezing || self.phase == Phase::Recovering {
+        if !self.freezing || self.phase == Phase::Recovering || self.detached() {
             return;
         }
         let off = !matches!(self.seat, Seat::Running(_) | Seat::Idled(_));

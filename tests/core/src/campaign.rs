@@ -37,6 +37,8 @@ pub struct Summary {
     pub failures: u64,
     /// VFs that were taken for a restore, restored, and run then.
     pub adoptions: [u64; 3],
+    /// How often the GPU was taken away.
+    pub detachments: u64,
 }
 
 /// The seed: GIM_SEED, or the time of day.
@@ -90,6 +92,7 @@ fn episode(number: u64, mut rng: Rng, events: u64, sum: &mut Summary) -> Verdict
     sum.asked += world.referee.asked;
     sum.answered += world.referee.answered;
     sum.failures += world.engine.gpu_stats(world.now).failures;
+    sum.detachments += world.detachments;
     for (sum, each) in sum.adoptions.iter_mut().zip(world.referee.adoptions) {
         *sum += each;
     }
@@ -113,7 +116,15 @@ fn play(world: &mut World, count: usize, kinds: &[Kind], events: u64, rng: &mut 
         if rng.chance(1, 8) {
             world.gpu.gone = true;
             world.feed(Event::Gone)?;
-            return world.disable();
+            if rng.chance(1, 2) {
+                return world.disable();
+            }
+            // It was the bus only: a reset brings it back.
+            world.run_until(world.now + rng.within(0..300 * MS))?;
+            world.detached = false;
+            world.gpu.gone = false;
+            world.detach()?;
+            world.run_steps(events / 4)?;
         }
         world.disable()?;
         // What the PF does between is nobody's concern.
@@ -163,6 +174,9 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
     } else {
         world.referee.gap_bound = 5_000 * MS;
         world.weather.host = rng.chance(2, 3);
+        if rng.chance(1, 4) {
+            world.weather.bus_resets = rng.pick(&[20 * MS, 300 * MS, 3_000 * MS]);
+        }
         world.weather.timer_late = rng.pick(&[0, 30 * US, 3 * MS]);
         world.weather.work_fails = rng.pick(&[0, 0, 200]);
         world.gpu.faults = Faults {

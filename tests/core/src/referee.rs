@@ -88,6 +88,8 @@ pub struct Referee {
     gpu_reset: bool,
     frozen: bool,
     pf_runs: bool,
+    /// The GPU was taken away, in an earlier step.
+    away: bool,
 }
 
 impl Default for Referee {
@@ -107,8 +109,22 @@ impl Default for Referee {
             gpu_reset: false,
             frozen: false,
             pf_runs: false,
+            away: false,
         }
     }
+}
+
+/// Whether the action needs the GPU.
+fn touches(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Command(_)
+            | Action::ReadStatus
+            | Action::ReadResets
+            | Action::Send { .. }
+            | Action::ClearValid(_)
+            | Action::Listen(_)
+    )
 }
 
 fn no(what: impl Into<String>) -> Verdict {
@@ -201,16 +217,15 @@ impl Referee {
                 each.adopting = each.adopting.or(Some(now));
             }
             Event::Adopted { vf, want, .. } => self.vfs[vf.index()].restoring = Some(want),
+            Event::Attached => {
+                self.away = false;
+                self.wait_anew(now);
+            }
+            Event::Gone => self.away = false,
             Event::PauseAll => self.frozen = true,
             Event::ResumeAll => {
                 self.frozen = false;
-                // Waiting was the operator's business.
-                for each in &mut self.vfs {
-                    each.asked = each.asked.map(|_| now);
-                    each.adopting = each.adopting.map(|_| now);
-                    each.pausing = each.pausing.map(|_| now);
-                    each.waits = each.waits.map(|_| now);
-                }
+                self.wait_anew(now);
             }
             Event::Resume(vf) => {
                 let each = &mut self.vfs[vf.index()];
@@ -225,9 +240,20 @@ impl Referee {
         }
     }
 
+    /// Waiting so far was somebody else's business: the operator's, or of whoever resets the GPU.
+    fn wait_anew(&mut self, now: Ns) {
+        for each in &mut self.vfs {
+            each.asked = each.asked.map(|_| now);
+            each.adopting = each.adopting.map(|_| now);
+            each.pausing = each.pausing.map(|_| now);
+            each.waits = each.waits.map(|_| now);
+        }
+    }
+
     /// An action is about to be carried out.
     pub fn action(&mut self, now: Ns, action: &Action, engine: &Engine, gpu: &mut Gpu) -> Verdict {
         match *action {
+            _ if self.away && touches(action) => no(format!("{action:?} while the GPU is away")),
             Action::Command(cmd) if gpu.busy(now) => {
                 no(format!("{cmd:?} while a command is in flight"))
             }
@@ -502,6 +528,13 @@ impl Referee {
 
     /// A step has been made and carried out.
     pub fn after(&mut self, now: Ns, engine: &Engine, gpu: &mut Gpu) -> Verdict {
+        self.away = engine.detached();
+        if self.away {
+            for each in &mut self.vfs {
+                // When it is reset is up to whoever has the GPU.
+                each.told = None;
+            }
+        }
         let busy = gpu.busy(now);
         let unread = gpu.unread_resets();
         if let Some(wrong) = gpu.wrong_state() {

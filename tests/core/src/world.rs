@@ -52,6 +52,10 @@ enum Coming {
     Filled(usize),
     /// The operator does something.
     Host,
+    /// The GPU is taken away by somebody else.
+    Detached,
+    /// It is given back, if it was not given back since.
+    Attached(u64),
 }
 
 /// One step, for the trace.
@@ -75,6 +79,8 @@ pub struct Weather {
     pub work_fails: u64,
     /// The operator pauses, resets and changes settings.
     pub host: bool,
+    /// Somebody else resets the GPU from time to time, this often on average, in ns; 0: never.
+    pub bus_resets: Ns,
 }
 
 impl Default for Weather {
@@ -85,6 +91,7 @@ impl Default for Weather {
             scrub: MS..20 * MS,
             work_fails: 0,
             host: false,
+            bus_resets: 0,
         }
     }
 }
@@ -109,6 +116,10 @@ pub struct World {
     pub stopped: bool,
     /// [`Action::AllPaused`] was said.
     pub all_paused: bool,
+    /// The GPU was taken away.
+    pub detached: bool,
+    /// How often so far.
+    pub detachments: u64,
     /// VFs that are adopted are filled, or given up, at random.
     pub fills: bool,
     /// What [`Action::Restored`] said last.
@@ -142,6 +153,8 @@ impl World {
             steps: 0,
             stopped: false,
             all_paused: false,
+            detached: false,
+            detachments: 0,
             fills: true,
             restored: None,
             unread: [None; MAX_VFS],
@@ -173,6 +186,7 @@ impl World {
         if self.weather.host {
             self.plan(MS, Coming::Host);
         }
+        self.plan_detach();
         Ok(())
     }
 
@@ -182,7 +196,8 @@ impl World {
         self.referee.disabling(self.now);
         self.feed(Event::Disable)?;
         let limit = self.now + 60_000 * MS;
-        while !self.stopped {
+        // A GPU that is away comes back before anybody enables VFs again.
+        while !self.stopped || self.detached {
             if self.now > limit || !self.happen()? {
                 return Err("Stopped was never said".into());
             }
@@ -204,7 +219,10 @@ impl World {
     /// Lets things happen until the engine was fed so many events.
     pub fn run_steps(&mut self, steps: u64) -> Verdict {
         let end = self.steps + steps;
-        while self.steps < end && self.engine.phase() != Phase::Dead && self.happen()? {}
+        // Unless somebody else resets it, nothing happens to a dead GPU any more.
+        let ends =
+            |world: &Self| world.engine.phase() == Phase::Dead && world.weather.bus_resets == 0;
+        while self.steps < end && !ends(self) && self.happen()? {}
         Ok(())
     }
 
@@ -372,6 +390,7 @@ impl World {
                 self.deed(n, deed)?;
             }
             Coming::Guest(..) => {}
+            Coming::Ack(_) if self.detached => {}
             Coming::Ack(n) => self.feed(Event::MessageAck(vf(n)))?,
             Coming::ResetEffect(n) => {
                 self.referee.flr(self.now, vf(n));
@@ -382,11 +401,7 @@ impl World {
             Coming::GpuResetDone => {
                 let ok = !self.gpu.gone && !self.rng.chance(self.weather.work_fails, 10_000);
                 if ok {
-                    let count = self.engine.count();
-                    self.gpu.reset(self.now, (1 << count) - 1);
-                    for n in 0..usize::from(count) {
-                        self.referee.flr(self.now, vf(n));
-                    }
+                    self.reset_gpu();
                 }
                 let work = Work::GpuReset;
                 self.feed(Event::WorkDone { work, ok })?;
@@ -394,8 +409,54 @@ impl World {
             Coming::Filled(n) if n < self.guests.len() => self.filled(n)?,
             Coming::Filled(_) => {}
             Coming::Host => self.host()?,
+            Coming::Detached => {
+                self.detach()?;
+                self.plan_detach();
+            }
+            Coming::Attached(n) if n == self.detachments => self.attach()?,
+            Coming::Attached(_) => {}
         }
         Ok(true)
+    }
+
+    fn plan_detach(&mut self) {
+        if self.weather.bus_resets != 0 {
+            let wait = self.rng.within(0..2 * self.weather.bus_resets);
+            self.plan(wait, Coming::Detached);
+        }
+    }
+
+    /// The GPU is taken away, and will be given back.
+    pub fn detach(&mut self) -> Verdict {
+        if self.detached || self.gpu.gone {
+            return Ok(());
+        }
+        self.detached = true;
+        self.detachments += 1;
+        let lasts = self.rng.pick(&[100 * US, 10 * MS, 500 * MS, 2_000 * MS]);
+        let lasts = self.rng.within(0..lasts);
+        self.plan(lasts, Coming::Attached(self.detachments));
+        self.feed(Event::Detached)
+    }
+
+    /// The GPU is given back; until now it may have gone on.
+    pub fn attach(&mut self) -> Verdict {
+        if !self.detached || self.gpu.gone {
+            self.detached = false;
+            return Ok(());
+        }
+        self.detached = false;
+        self.reset_gpu();
+        self.unread = [None; MAX_VFS];
+        self.feed(Event::Attached)
+    }
+
+    fn reset_gpu(&mut self) {
+        let count = self.engine.count();
+        self.gpu.reset(self.now, ((1 << count) - 1) as u32);
+        for n in 0..usize::from(count) {
+            self.referee.flr(self.now, vf(n));
+        }
     }
 
     fn work_done(&mut self, work: Work) -> Verdict {
@@ -426,7 +487,10 @@ impl World {
 
     /// A VF has sent a message; it is only read if it is listened to.
     pub fn hear(&mut self, vf: VfId, words: MailWords) -> Verdict {
-        if self.engine.takes_messages(vf) {
+        if self.detached {
+            // Its mailbox is reset with the rest.
+            Ok(())
+        } else if self.engine.takes_messages(vf) {
             self.feed(Event::Message { vf, words })
         } else {
             self.unread[vf.index()] = Some(words);
@@ -497,7 +561,7 @@ impl World {
 
     /// The operator does something at random.
     fn host(&mut self) -> Verdict {
-        if self.guests.is_empty() || self.engine.phase() != Phase::On {
+        if self.guests.is_empty() {
             return Ok(());
         }
         let again = self.rng.within(MS..200 * MS);
