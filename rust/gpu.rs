@@ -5,6 +5,7 @@
 //! All that happens becomes an [`Event`]; the engine answers with [`Action`]s, which are carried
 //! out at once, under the same lock. Nothing here decides anything.
 
+mod bus;
 mod carry;
 mod control;
 mod copy;
@@ -129,6 +130,12 @@ pub(crate) struct State {
     order: Option<copy::Order>,
     /// The engine has said that everything has stopped.
     stopped: bool,
+    /// The host goes down: nothing is enabled any more.
+    closed: bool,
+    /// A VF is being reset by the worker.
+    resetting: bool,
+    /// The thread that resets the PF for the engine, while it does.
+    resetter: Option<i32>,
     /// VFs whose guest is to be interrupted once they are resumed: a bit per VF.
     raise: u32,
     /// Counts the resets of each VF.
@@ -172,6 +179,9 @@ impl Gpu {
                     pf_runs: false,
                     order: None,
                     stopped: true,
+                    closed: false,
+                    resetting: false,
+                    resetter: None,
                     raise: 0,
                     epochs: [0; MAX_VFS],
                     armed: None,
@@ -240,8 +250,11 @@ impl Gpu {
                 })
             }
             Action::ReadResets => {
-                let mask = hal.take_resets(hw);
-                return (mask != 0).then_some(Event::ResetSeen { mask });
+                return match hal.take_resets(hw) {
+                    None => Some(Event::Gone),
+                    Some(0) => None,
+                    Some(mask) => Some(Event::ResetSeen { mask }),
+                }
             }
             Action::Send { vf, words, valid } => {
                 trace::mailbox(this.id(), vf.raw().into(), 1, words[0], words[1]);

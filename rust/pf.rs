@@ -19,7 +19,11 @@ use kernel::{
 use crate::{
     debugfs,
     ffi::{
-        driver::PfDriver,
+        driver::{
+            Channel,
+            PfDriver,
+            Verdict, //
+        },
         irq::Msi,
         pci::BoundPf, //
     },
@@ -133,6 +137,10 @@ impl pci::Driver for Gim {
                 files,
                 debugfs: debugfs::dir(&gpu)?,
                 engine_file <- debugfs::engine_file(debugfs, gpu.clone()),
+                _: {
+                    // What a bus reset wipes, as it is now.
+                    gpu.hw().pf.save();
+                },
                 gpu,
             }))
         })
@@ -141,6 +149,14 @@ impl pci::Driver for Gim {
     fn unbind<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
         // Files that are open find nothing behind them from here on.
         let port = this.port.lock().take();
+        if let Some(port) = &port {
+            port.shut();
+        }
+        if this.gpu.is_lost() {
+            this.gpu.lost();
+        }
+        // Whoever waits inside for something to come about is told that it will not.
+        this.gpu.stop_engine();
         drop(port);
         *this.vf_files.lock() = None;
         this.gpu.disable_vfs_at_unbind();
@@ -168,6 +184,62 @@ impl PfDriver for Gim {
         *this.vf_files.lock() = None;
         this.gpu.disable_vfs();
         Ok(0)
+    }
+
+    fn reset_prepare<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        this.gpu.reset_begins();
+    }
+
+    fn reset_done<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        this.gpu.reset_ended();
+    }
+
+    fn error_detected<'bound>(
+        _: &'bound pci::Device<Core<'_>>,
+        this: Pin<&GimData>,
+        channel: Channel,
+    ) -> Verdict {
+        match channel {
+            Channel::Normal => Verdict::CanRecover,
+            Channel::Frozen => {
+                this.gpu.cut_off();
+                Verdict::NeedReset
+            }
+            Channel::Lost => {
+                this.gpu.lost();
+                Verdict::Disconnect
+            }
+        }
+    }
+
+    fn mmio_enabled<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) -> Verdict {
+        match this.gpu.hw().answers() {
+            true => Verdict::Recovered,
+            false => Verdict::NeedReset,
+        }
+    }
+
+    fn slot_reset<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) -> Verdict {
+        match this.gpu.bus_was_reset() {
+            true => Verdict::Recovered,
+            false => Verdict::Disconnect,
+        }
+    }
+
+    fn error_over<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        this.gpu.attach();
+    }
+
+    fn sleep<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) -> Result {
+        this.gpu.sleep()
+    }
+
+    fn wake<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        this.gpu.wake();
+    }
+
+    fn shutdown<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
+        this.gpu.shut_down();
     }
 }
 

@@ -112,17 +112,23 @@ pub(crate) fn find(address: Address) -> Result<Arc<Port>> {
 /// An open door; it closes when this is dropped, once everybody has left.
 pub(crate) struct Opened(Arc<Port>);
 
+impl Opened {
+    /// Lets nobody enter any more; whoever is inside stays.
+    pub(crate) fn shut(&self) {
+        PORTS.lock().retain(|port| !Arc::ptr_eq(port, &self.0));
+        let gpu = self.0.inner.lock().gpu.take();
+        drop(gpu);
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
-        PORTS.lock().retain(|port| !Arc::ptr_eq(port, &self.0));
+        self.shut();
         let mut inner = self.0.inner.lock();
-        let gpu = inner.gpu.take();
         // Whoever waits for the GPU inside has a bound.
         while inner.visits != 0 {
             self.0.left.wait(&mut inner);
         }
-        drop(inner);
-        drop(gpu);
     }
 }
 

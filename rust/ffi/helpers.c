@@ -64,6 +64,40 @@ struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n)
 }
 
 /**
+ * gim_pci_save_vfs() - remember the configuration of all VFs
+ * @pf: physical function
+ */
+void gim_pci_save_vfs(struct pci_dev *pf)
+{
+	unsigned int n, count = pci_num_vf(pf);
+	struct pci_dev *vf;
+
+	for (n = 0; n < count; n++) {
+		vf = gim_pci_get_vf(pf, n);
+		if (vf)
+			pci_save_state(vf);
+		pci_dev_put(vf);
+	}
+}
+
+/**
+ * gim_pci_restore_vfs() - give all VFs the configuration that was remembered last
+ * @pf: physical function, whose own was restored
+ */
+void gim_pci_restore_vfs(struct pci_dev *pf)
+{
+	unsigned int n, count = pci_num_vf(pf);
+	struct pci_dev *vf;
+
+	for (n = 0; n < count; n++) {
+		vf = gim_pci_get_vf(pf, n);
+		if (vf)
+			pci_restore_state(vf);
+		pci_dev_put(vf);
+	}
+}
+
+/**
  * gim_pci_try_reset_with_vfs() - reset the PF and restore it with its VFs
  * @pf: physical function
  *
@@ -73,24 +107,61 @@ struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n)
  */
 int gim_pci_try_reset_with_vfs(struct pci_dev *pf)
 {
+	int err;
+
+	gim_pci_save_vfs(pf);
+	err = pci_try_reset_function(pf);
+	if (err != -EAGAIN)
+		gim_pci_restore_vfs(pf);
+	return err;
+}
+
+/**
+ * gim_pci_link_vfs() - have VFs sleep before, and wake after, their PF
+ * @pf: physical function
+ *
+ * The PM core takes them for independent neighbours, but a VF is not there while its PF sleeps.
+ */
+void gim_pci_link_vfs(struct pci_dev *pf)
+{
 	unsigned int n, count = pci_num_vf(pf);
 	struct pci_dev *vf;
-	int err;
+
+	for (n = 0; n < count; n++) {
+		vf = gim_pci_get_vf(pf, n);
+		if (vf && !device_link_add(&vf->dev, &pf->dev, DL_FLAG_STATELESS))
+			pci_warn(vf, "may wake before its PF\n");
+		pci_dev_put(vf);
+	}
+}
+
+/**
+ * gim_pci_silence() - keep a PF and its VFs from writing to memory
+ * @pf: physical function
+ */
+void gim_pci_silence(struct pci_dev *pf)
+{
+	unsigned int n, count = pci_num_vf(pf);
+	struct pci_dev *vf;
 
 	for (n = 0; n < count; n++) {
 		vf = gim_pci_get_vf(pf, n);
 		if (vf)
-			pci_save_state(vf);
+			pci_clear_master(vf);
 		pci_dev_put(vf);
 	}
-	err = pci_try_reset_function(pf);
-	for (n = 0; n < count && err != -EAGAIN; n++) {
-		vf = gim_pci_get_vf(pf, n);
-		if (vf)
-			pci_restore_state(vf);
-		pci_dev_put(vf);
-	}
-	return err;
+	pci_clear_master(pf);
+}
+
+/**
+ * gim_pci_gone() - whether the PCI core knows that a device has left the bus
+ * @dev: device
+ *
+ * Return: true once it was pulled out.
+ */
+bool gim_pci_gone(struct pci_dev *dev)
+{
+	return pci_dev_is_disconnected(dev);
 }
 
 /**

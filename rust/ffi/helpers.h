@@ -8,7 +8,12 @@ struct pci_dev;
 
 bool gim_may_log(void);
 void gim_pci_disable_sriov_unbind(struct pci_dev *pf);
+void gim_pci_save_vfs(struct pci_dev *pf);
+void gim_pci_restore_vfs(struct pci_dev *pf);
 int gim_pci_try_reset_with_vfs(struct pci_dev *pf);
+void gim_pci_link_vfs(struct pci_dev *pf);
+void gim_pci_silence(struct pci_dev *pf);
+bool gim_pci_gone(struct pci_dev *dev);
 struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n);
 int gim_pci_domain(struct pci_dev *dev);
 bool gim_capable(void);

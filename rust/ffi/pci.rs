@@ -24,6 +24,11 @@ mod c {
     )]
     extern "C" {
         pub(super) fn gim_pci_disable_sriov_unbind(pf: *mut pci_dev);
+        pub(super) fn gim_pci_save_vfs(pf: *mut pci_dev);
+        pub(super) fn gim_pci_restore_vfs(pf: *mut pci_dev);
+        pub(super) fn gim_pci_link_vfs(pf: *mut pci_dev);
+        pub(super) fn gim_pci_silence(pf: *mut pci_dev);
+        pub(super) fn gim_pci_gone(dev: *mut pci_dev) -> bool;
         pub(super) fn gim_pci_try_reset_with_vfs(pf: *mut pci_dev) -> kernel::ffi::c_int;
         pub(super) fn gim_capable() -> bool;
         pub(super) fn gim_pci_domain(dev: *mut pci_dev) -> kernel::ffi::c_int;
@@ -100,7 +105,10 @@ impl BoundPf {
     /// Enables `count` VFs; their drivers probe synchronously.
     pub(crate) fn enable_vfs(&self, count: u16) -> Result {
         // SAFETY: The device is valid; the caller of `sriov_configure` or probe holds its lock.
-        to_result(unsafe { bindings::pci_enable_sriov(raw(self.get()), c_int::from(count)) })
+        to_result(unsafe { bindings::pci_enable_sriov(raw(self.get()), c_int::from(count)) })?;
+        // SAFETY: The device is valid.
+        unsafe { c::gim_pci_link_vfs(raw(self.get())) };
+        Ok(())
     }
 
     /// Disables all VFs; waits for their users (VFIO) to let go. From `sriov_configure`, and where
@@ -128,6 +136,53 @@ impl BoundPf {
     pub(crate) fn try_reset_with_vfs(&self) -> Result {
         // SAFETY: The device is valid.
         to_result(unsafe { c::gim_pci_try_reset_with_vfs(raw(self.get())) })
+    }
+
+    /// Resets the PF like [`Self::try_reset_with_vfs`], from a callback that has its lock: its VFs'
+    /// configuration is not saved before, only restored.
+    pub(crate) fn reset_locked(&self) -> Result {
+        // SAFETY: The device is valid; the driver core holds its lock during callbacks.
+        to_result(unsafe { bindings::pci_reset_function_locked(raw(self.get())) })
+    }
+
+    /// Remembers the configuration of the PF, for [`Self::restore`].
+    pub(crate) fn save(&self) {
+        // SAFETY: The device is valid. A capability that cannot be saved for want of memory is
+        // left out.
+        let _ = unsafe { bindings::pci_save_state(raw(self.get())) };
+    }
+
+    /// Gives the PF its configuration again, VFs enabled as they were, and lets it use the bus.
+    pub(crate) fn restore(&self) {
+        // SAFETY: The device is valid, and its configuration was saved at the end of probe.
+        unsafe {
+            bindings::pci_restore_state(raw(self.get()));
+            bindings::pci_set_master(raw(self.get()));
+        }
+    }
+
+    /// Remembers the configuration of all VFs.
+    pub(crate) fn save_vfs(&self) {
+        // SAFETY: The device is valid.
+        unsafe { c::gim_pci_save_vfs(raw(self.get())) }
+    }
+
+    /// Gives all VFs the configuration that was remembered last, by us or by the PCI core.
+    pub(crate) fn restore_vfs(&self) {
+        // SAFETY: The device is valid.
+        unsafe { c::gim_pci_restore_vfs(raw(self.get())) }
+    }
+
+    /// Keeps PF and VFs from writing to memory.
+    pub(crate) fn silence(&self) {
+        // SAFETY: The device is valid.
+        unsafe { c::gim_pci_silence(raw(self.get())) }
+    }
+
+    /// Whether the PCI core knows that the device was pulled out.
+    pub(crate) fn is_gone(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { c::gim_pci_gone(raw(self.get())) }
     }
 
     /// Where an extended capability starts, searching on from `after` (0: from the start).

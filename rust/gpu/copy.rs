@@ -19,7 +19,10 @@ use super::{
     State, //
 };
 use crate::{
-    gim_core::event::Event,
+    gim_core::{
+        engine::Phase,
+        event::Event, //
+    },
     hw::sdma::{
         Job,
         SUBMIT_MAX, //
@@ -103,6 +106,9 @@ impl Gpu {
         // Any number that the fence does not hold now will do.
         let fence = self.hw.copy.fence().wrapping_add(1);
         let mut st = self.state.lock();
+        if st.engine.phase() == Phase::Gone {
+            return Err(ENODEV);
+        }
         st.order = Some(Order {
             job,
             fence,

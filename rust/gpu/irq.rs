@@ -43,6 +43,10 @@ impl MsiHandler for IrqHandler {
     fn interrupt(&self, irq: &LocalInterruptDisabled) -> bool {
         let gpu = self.0.as_arc_borrow();
         let mut st = gpu.state.lock_with(irq);
+        if st.engine.detached() {
+            // Sent before it was taken away.
+            return true;
+        }
         let signals = Gpu::drain_signals(gpu, &mut st);
         Gpu::drain_ring(gpu, &mut st) || signals
     }

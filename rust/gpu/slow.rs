@@ -16,13 +16,13 @@ use kernel::{
 };
 
 use super::{
-    first_vfs,
     Gpu,
     State,
     RESETS,
     SCRUBS, //
 };
 use crate::gim_core::{
+    engine::Phase,
     event::{
         Event,
         Work, //
@@ -100,27 +100,47 @@ impl Gpu {
         if self.with(|st| take_bit(&mut st.requested, vf)) {
             fsleep(Delta::from_millis(ACK_PAUSE_MS));
         }
-        retry_while_busy(|| dev.try_reset())
+        self.retry_while_busy(|| dev.try_reset())
     }
 
     /// Resets the whole GPU by a function level reset of the PF; configuration space of the PF and
     /// its VFs is restored, then what this driver has programmed.
     fn reset_gpu(&self) -> Result {
-        retry_while_busy(|| self.hw.pf.try_reset_with_vfs())?;
-        let mut st = self.state.lock();
-        if let Some(table) = &st.table {
-            self.hw.hal.program_partition(&self.hw, table);
-            for vf in first_vfs(table.count()) {
-                self.hw.hal.enable_mailbox(&self.hw, vf, true);
-            }
-        }
-        st.ih_read = 0;
-        self.hw.start();
+        self.by_ourselves(|| self.retry_while_busy(|| self.hw.pf.try_reset_with_vfs()))?;
+        self.set_up(&mut self.state.lock());
         if self.hw.answers() {
             Ok(())
         } else {
             Err(EIO)
         }
+    }
+
+    /// Tries again while somebody else holds the device's lock, for some seconds, or until that
+    /// somebody takes the GPU away.
+    fn retry_while_busy(&self, reset: impl Fn() -> Result) -> Result {
+        for _ in 0..RESET_TRIES {
+            match reset() {
+                Err(e) if e == EAGAIN && self.with(|st| st.engine.detached()) => {
+                    return Err(ECANCELED)
+                }
+                Err(e) if e == EAGAIN => fsleep(Delta::from_millis(RESET_PAUSE_MS)),
+                result => return result,
+            }
+        }
+        Err(EBUSY)
+    }
+
+    /// Takes the next VF that is to be reset; none while the GPU is away.
+    fn next_reset(&self) -> Option<VfId> {
+        self.with(|st| {
+            st.resetting = false;
+            if st.engine.detached() {
+                return None;
+            }
+            let vf = take_first(&mut st.resets);
+            st.resetting = vf.is_some();
+            vf
+        })
     }
 
     /// Zeroes a part of the framebuffer: by the CPU where the aperture reaches, which costs the
@@ -132,6 +152,9 @@ impl Gpu {
         }
         let mut at = range.start;
         while at < range.end {
+            if self.with(|st| abandons_scrubs(st.engine.phase())) {
+                return Err(ECANCELED);
+            }
             let size = SCRUB_CHUNK.min(range.end - at);
             let window = self.hw.aperture.window(at, usize::try_from(size)?)?;
             window.zero();
@@ -141,15 +164,12 @@ impl Gpu {
     }
 }
 
-/// Tries again while somebody else holds the device's lock, for some seconds.
-fn retry_while_busy(reset: impl Fn() -> Result) -> Result {
-    for _ in 0..RESET_TRIES {
-        match reset() {
-            Err(e) if e == EAGAIN => fsleep(Delta::from_millis(RESET_PAUSE_MS)),
-            result => return result,
-        }
+/// Whether a scrub that is going on is of no use any more: it will be done anew, or never.
+const fn abandons_scrubs(phase: Phase) -> bool {
+    match phase {
+        Phase::Stopping | Phase::Recovering | Phase::Dead | Phase::Gone => true,
+        Phase::Off | Phase::On => false,
     }
-    Err(EBUSY)
 }
 
 /// Takes a VF out of a mask; whether it was in it.
@@ -168,7 +188,8 @@ fn take_first(mask: &mut u32) -> Option<VfId> {
 
 /// Tells the log and the engine how a piece of slow work ended.
 fn report(gpu: &Arc<Gpu>, work: Work, result: Result) {
-    if let Err(e) = result {
+    // What was cancelled was not wanted any more.
+    if let Some(e) = result.err().filter(|&e| e != ECANCELED) {
         dev_err!(gpu.hw.pf.get(), "{work:?} failed: {}\n", e.to_errno());
     }
     let ok = result.is_ok();
@@ -183,9 +204,10 @@ impl WorkItem<RESETS> for Gpu {
         if this.with(|st| core::mem::take(&mut st.reset_all)) {
             report(&this, Work::GpuReset, this.reset_gpu());
         }
-        while let Some(vf) = this.with(|st| take_first(&mut st.resets)) {
+        while let Some(vf) = this.next_reset() {
             report(&this, Work::Reset(vf), this.reset_vf(vf));
         }
+        this.changed.notify_all();
     }
 }
 

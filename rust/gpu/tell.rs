@@ -54,6 +54,8 @@ impl Gpu {
                 vf,
                 reason: ResetReason::GuestRequest,
             } => st.requested |= vf.bit(),
+            // The copy engine will not finish what it has begun.
+            Note::Detached | Note::Dead | Note::Gone => this.cancel_copies(st),
             _ => {}
         }
         if st.notices.put(now_ns(), &note) {
@@ -88,6 +90,7 @@ impl Gpu {
             Note::LostIrq
             | Note::GpuReset
             | Note::GpuReady
+            | Note::Detached
             | Note::Dead
             | Note::Gone
             | Note::Polling => {}
@@ -114,6 +117,7 @@ impl Gpu {
             }
             Note::GpuReset => dev_err!(dev, "the GPU does not answer: it is reset\n"),
             Note::GpuReady => dev_info!(dev, "the GPU was reset\n"),
+            Note::Detached => dev_warn!(dev, "the GPU is taken away, its VFs lose their state\n"),
             Note::Dead => dev_err!(
                 dev,
                 "the GPU does not answer: disable its VFs and reset it\n"

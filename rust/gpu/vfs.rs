@@ -52,6 +52,15 @@ impl Gpu {
     /// Partitions the framebuffer, scrubs it, and makes `count` VFs appear.
     pub(crate) fn enable_vfs(self: &Arc<Self>, count: u16) -> Result {
         let dev = self.hw.pf.get();
+        let (closed, may) = self.with(|st| (st.closed, st.engine.may_enable()));
+        if closed {
+            return Err(ENODEV);
+        }
+        if !may {
+            let phase = self.with(|st| st.engine.phase());
+            dev_err!(dev, "cannot enable VFs: the GPU is not ready ({phase:?})\n");
+            return Err(EBUSY);
+        }
         if self.with(|st| st.engine.all_held()) != Held::No {
             dev_err!(dev, "cannot enable VFs: the scheduler is paused\n");
             return Err(EBUSY);
@@ -128,7 +137,7 @@ impl Gpu {
     }
 
     /// Stops the engine; the VFs may still be there.
-    fn stop_engine(self: &Arc<Self>) {
+    pub(crate) fn stop_engine(self: &Arc<Self>) {
         let mut st = self.state.lock();
         if st.stopped {
             return;

@@ -214,15 +214,16 @@ pub(crate) trait Hal: Sync {
         hw.block.status(&hw.vsec)
     }
 
-    /// Reads and clears the VFs that saw a function level reset.
-    fn take_resets(&self, hw: &Hw) -> u32 {
+    /// Reads and clears the VFs that saw a function level reset; `None` if nobody answers.
+    fn take_resets(&self, hw: &Hw) -> Option<u32> {
         let at = self.facts().regs.reset_notification;
         let seen = regs::read(&hw.mmio, at);
-        if seen == 0 || seen == u32::MAX {
-            return 0;
+        match seen {
+            u32::MAX => return None,
+            0 => {}
+            _ => regs::write(&hw.mmio, at, seen),
         }
-        regs::write(&hw.mmio, at, seen);
-        seen & ((1 << MAX_VFS) - 1)
+        Some(seen & ((1 << MAX_VFS) - 1))
     }
 
     /// Lets the VF's mailbox interrupt us, or not.
