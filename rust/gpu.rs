@@ -9,6 +9,7 @@ mod bus;
 mod carry;
 mod control;
 mod copy;
+pub(crate) mod exchange;
 pub(crate) mod hold;
 mod irq;
 mod slow;
@@ -45,6 +46,7 @@ use crate::{
     ffi::{
         boxed,
         queue::OwnQueue,
+        random,
         timer,
         trace, //
     },
@@ -76,8 +78,9 @@ const MAX_FOLLOW_UPS: usize = 64;
 const RESETS: u64 = 0;
 const SCRUBS: u64 = 1;
 
-/// And telling user space, which waits for neither.
+/// And telling user space, which waits for neither, nor do guests that are told something.
 const NOTICES: u64 = 2;
+const PREPARES: u64 = 3;
 
 /// One GPU.
 #[pin_data(PinnedDrop)]
@@ -91,6 +94,8 @@ pub(crate) struct Gpu {
     #[pin]
     notice_work: Work<Self, NOTICES>,
     #[pin]
+    prepare_work: Work<Self, PREPARES>,
+    #[pin]
     changed: CondVar,
     /// Held by whoever has work for the copy engine.
     #[pin]
@@ -98,9 +103,14 @@ pub(crate) struct Gpu {
     /// Held while framebuffer of a held VF is written, so that a scrub comes after it.
     #[pin]
     fills: Mutex<()>,
+    /// What guests said of themselves when they were asked last.
+    #[pin]
+    told: Mutex<KVec<Option<exchange::Told>>>,
     #[pin]
     state: SpinLockIrq<State>,
     queue: OwnQueue,
+    /// Names this GPU's VFs to their guests.
+    uuid: u64,
     hw: Hw,
 }
 
@@ -118,6 +128,7 @@ pub(crate) struct State {
     /// Slow work that is queued: a bit per VF.
     resets: u32,
     scrubs: u32,
+    prepares: u32,
     /// The whole GPU is to be reset.
     reset_all: bool,
     /// Resets that the guest itself has asked for: it must see its message acknowledged first.
@@ -156,15 +167,18 @@ impl Gpu {
         engine.configure(cfg);
         let actions = boxed::copied(&ACTIONS)?;
         let notices = boxed::copied(&NONE)?;
+        let told = exchange::nothing_told()?;
         Arc::pin_init(
             try_pin_init!(Self {
                 timer <- HrTimer::new(),
                 reset_work <- new_work!("gim::reset"),
                 scrub_work <- new_work!("gim::scrub"),
                 notice_work <- new_work!("gim::notice"),
+                prepare_work <- new_work!("gim::prepare"),
                 changed <- new_condvar!("gim::changed"),
                 copies <- new_mutex!((), "gim::copies"),
                 fills <- new_mutex!((), "gim::fills"),
+                told <- new_mutex!(told, "gim::told"),
                 state <- new_spinlock_irq!(State {
                     engine,
                     table: None,
@@ -173,6 +187,7 @@ impl Gpu {
                     ih_read: 0,
                     resets: 0,
                     scrubs: 0,
+                    prepares: 0,
                     reset_all: false,
                     requested: 0,
                     leftovers: 0,
@@ -187,6 +202,7 @@ impl Gpu {
                     armed: None,
                 }, "gim::state"),
                 queue,
+                uuid: random::number(),
                 hw,
             }),
             GFP_KERNEL,
@@ -355,6 +371,7 @@ impl_has_work! {
     impl HasWork<Self, RESETS> for Gpu { self.reset_work }
     impl HasWork<Self, SCRUBS> for Gpu { self.scrub_work }
     impl HasWork<Self, NOTICES> for Gpu { self.notice_work }
+    impl HasWork<Self, PREPARES> for Gpu { self.prepare_work }
 }
 
 // SAFETY: `PinnedDrop` below cancels the timer.

@@ -226,6 +226,7 @@ impl Config {
         policy: Policy::RoundRobin,
         protocol: Protocol {
             ready_to_reset: false,
+            exchange: false,
         },
         rates: RATES,
         guard: true,

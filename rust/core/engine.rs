@@ -11,6 +11,7 @@
 //! | `guard.rs` | what is done about guests that exceed their limits |
 //! | `adopt.rs` | VFs that are filled from a stream, or whose state is taken |
 //! | `recover.rs` | resets and scrubs of VFs |
+//! | `prepare.rs` | what guests read before they initialise |
 //! | `ready.rs` | guests that are told of a reset and answer |
 //! | `bus.rs` | the GPU taken away for a while, given back, or gone |
 //! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
@@ -22,6 +23,7 @@ mod command;
 mod guard;
 mod host;
 mod message;
+mod prepare;
 mod qos;
 mod ready;
 mod recover;
@@ -44,6 +46,7 @@ use self::{
         Flight, //
     },
     guard::Buckets,
+    prepare::Prepares,
     qos::Parts,
     ready::Ready,
     schedule::Slot, //
@@ -165,6 +168,8 @@ struct Vf {
     reset_since: Option<Ns>,
     /// When its scrub was queued, while it is being done.
     scrub_since: Option<Ns>,
+    /// When its preparation was queued, while that is being done.
+    prepare_since: Option<Ns>,
     /// Time it ran too long and has not repaid (round robin).
     debt: Ns,
     /// What it ran, divided by its part of the GPU, relative to the others (QoS).
@@ -186,6 +191,7 @@ impl Vf {
         notified: false,
         reset_since: None,
         scrub_since: None,
+        prepare_since: None,
         debt: 0,
         vtime: 0,
         waits_since: None,
@@ -195,6 +201,11 @@ impl Vf {
 
     /// Slow work for it is queued or being done.
     const fn working(&self) -> bool {
+        self.recovering() || self.prepare_since.is_some()
+    }
+
+    /// It is being reset or scrubbed.
+    const fn recovering(&self) -> bool {
         self.reset_since.is_some() || self.scrub_since.is_some()
     }
 }
@@ -286,6 +297,8 @@ pub struct Engine {
     /// The host has parked the scheduler, and waits for [`Action::AllPaused`].
     frozen: bool,
     freezing: bool,
+    /// Which VFs their guests may initialise.
+    prepares: Prepares,
     /// Guests that were told of a reset and have not answered.
     ready: Ready,
     /// Pieces of slow work that have not ended.
@@ -345,6 +358,7 @@ impl Engine {
             condemned: 0,
             frozen: false,
             freezing: false,
+            prepares: Prepares::NONE,
             ready: Ready::NONE,
             works: 0,
             gpu_reset_since: None,
@@ -391,6 +405,7 @@ impl Engine {
         self.check_guard(out);
         self.take_adopted(out);
         self.suspend_paused(out);
+        self.prepare(out);
         self.drive(out);
         self.queue_scrub(out);
         self.tell_paused(out);
@@ -434,6 +449,7 @@ impl Engine {
         }
         let slow = earlier(self.work_deadline(), self.resets_deadline());
         let slow = earlier(slow, self.ready_deadline());
+        let slow = earlier(slow, self.prepare_deadline());
         let turn = earlier(self.slot_deadline(), self.access_deadline());
         let rest = earlier(slow, self.guard_deadline());
         earlier(self.command_deadline(), earlier(turn, rest))
@@ -626,6 +642,9 @@ impl Engine {
         }
         if from == VfState::Suspended {
             self.unseal(vf);
+        }
+        if matches!(to, VfState::Resetting | VfState::Unavailable) {
+            self.unprepare(vf);
         }
         let each = self.vf(vf);
         each.state = to;

@@ -64,6 +64,8 @@ pub enum Work {
     Reset(VfId),
     /// Zero the VF's framebuffer.
     Scrub(VfId),
+    /// Write to the VF's framebuffer what the host tells its guest ([`super::exchange`]).
+    Prepare(VfId),
     /// Reset the whole GPU and restore its set-up: SR-IOV with the same VFs, framebuffer table,
     /// interrupts. Does not touch framebuffers: scrubs of all VFs follow. All contexts are lost.
     GpuReset,

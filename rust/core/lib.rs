@@ -19,6 +19,7 @@ pub mod config;
 pub mod dirty;
 pub mod engine;
 pub mod event;
+pub mod exchange;
 pub mod guard;
 pub mod hash;
 pub mod mailbox;

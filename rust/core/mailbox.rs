@@ -3,7 +3,10 @@
 //! The messages of the PF/VF mailbox (gpu-iov-hardware.md, 4.2): codes, and the parser of what a
 //! guest sent.
 
-use super::event::MailWords;
+use super::{
+    event::MailWords,
+    exchange, //
+};
 
 /// What a guest may ask or say. Anything else is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,18 +22,21 @@ pub enum GuestMessage {
     RelFini = 4,
     /// REQ_GPU_RESET_ACCESS: reset me, then let me initialise.
     ReqReset = 5,
+    /// REQ_GPU_INIT_DATA: have what you tell me ready in my framebuffer.
+    ReqInitData = 6,
     /// READY_TO_RESET: I have stopped, you may reset me.
     ReadyToReset = 201,
 }
 
 impl GuestMessage {
     /// All messages.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ReqInit,
         Self::RelInit,
         Self::ReqFini,
         Self::RelFini,
         Self::ReqReset,
+        Self::ReqInitData,
         Self::ReadyToReset,
     ];
 
@@ -42,6 +48,7 @@ impl GuestMessage {
             3 => Self::ReqFini,
             4 => Self::RelFini,
             5 => Self::ReqReset,
+            6 => Self::ReqInitData,
             201 => Self::ReadyToReset,
             _ => return None,
         })
@@ -59,6 +66,8 @@ impl GuestMessage {
 pub struct Protocol {
     /// They answer FLR_NOTIFICATION by READY_TO_RESET.
     pub ready_to_reset: bool,
+    /// They read what the host writes to the VF's framebuffer, and ask for it by REQ_GPU_INIT_DATA.
+    pub exchange: bool,
 }
 
 /// What the host says to a guest.
@@ -73,15 +82,18 @@ pub enum HostMessage {
     FlrComplete = 3,
     /// QUERY_ALIVE: nothing; but the interrupt has the guest look at all that may have happened.
     QueryAlive = 6,
+    /// GPU_INIT_DATA_READY: what I tell you is in your framebuffer.
+    InitDataReady = 7,
 }
 
 impl HostMessage {
     /// All messages.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Ready,
         Self::FlrNotification,
         Self::FlrComplete,
         Self::QueryAlive,
+        Self::InitDataReady,
     ];
 
     /// What the words mean, as a guest reads them.
@@ -91,6 +103,7 @@ impl HostMessage {
             2 => Self::FlrNotification,
             3 => Self::FlrComplete,
             6 => Self::QueryAlive,
+            7 => Self::InitDataReady,
             _ => return None,
         })
     }
@@ -98,7 +111,11 @@ impl HostMessage {
     /// The words to send.
     pub const fn words(self) -> MailWords {
         // CAST: the discriminants are the codes.
-        [self as u32, 0, 0, 0]
+        let code = self as u32;
+        match self {
+            Self::InitDataReady => [code, exchange::LAYOUT, 0, 0],
+            _ => [code, 0, 0, 0],
+        }
     }
 }
 
@@ -125,9 +142,9 @@ mod tests {
     fn nothing_else_is_a_message() {
         for code in (0..=0xFFFF).chain(u32::MAX - 0xFFFF..=u32::MAX) {
             let known = GuestMessage::parse(&[code, 0, 0, 0]).is_some();
-            assert_eq!(known, matches!(code, 1..=5 | 201), "{code}");
+            assert_eq!(known, matches!(code, 1..=6 | 201), "{code}");
             let known = HostMessage::parse(&[code, 0, 0, 0]).is_some();
-            assert_eq!(known, matches!(code, 1..=3 | 6), "{code}");
+            assert_eq!(known, matches!(code, 1..=3 | 6 | 7), "{code}");
         }
     }
 

@@ -18,6 +18,7 @@ use kernel::{
 use super::{
     Gpu,
     State,
+    PREPARES,
     RESETS,
     SCRUBS, //
 };
@@ -54,6 +55,10 @@ impl Gpu {
             Work::Scrub(vf) => {
                 st.scrubs |= vf.bit();
                 let _ = this.queue.queue().enqueue::<_, SCRUBS>(Arc::from(this));
+            }
+            Work::Prepare(vf) => {
+                st.prepares |= vf.bit();
+                let _ = this.queue.queue().enqueue::<_, PREPARES>(Arc::from(this));
             }
             Work::GpuReset => {
                 st.reset_all = true;
@@ -180,14 +185,14 @@ fn take_bit(mask: &mut u32, vf: VfId) -> bool {
 }
 
 /// Takes the lowest VF out of a mask.
-fn take_first(mask: &mut u32) -> Option<VfId> {
+pub(super) fn take_first(mask: &mut u32) -> Option<VfId> {
     let vf = VfId::all().find(|vf| *mask & vf.bit() != 0)?;
     *mask &= !vf.bit();
     Some(vf)
 }
 
 /// Tells the log and the engine how a piece of slow work ended.
-fn report(gpu: &Arc<Gpu>, work: Work, result: Result) {
+pub(super) fn report(gpu: &Arc<Gpu>, work: Work, result: Result) {
     // What was cancelled was not wanted any more.
     if let Some(e) = result.err().filter(|&e| e != ECANCELED) {
         dev_err!(gpu.hw.pf.get(), "{work:?} failed: {}\n", e.to_errno());

@@ -40,7 +40,7 @@ pub(super) struct VfDir {
 
 impl DirType for VfDir {
     const ATTRS: &'static [Attr<Self>] = {
-        static ATTRS: [Attr<VfDir>; 10] = [
+        static ATTRS: [Attr<VfDir>; 11] = [
             Attr::ro(c"state", |dir, out| {
                 out.line(dir.gpu.with(|st| st.engine.vf_state(dir.vf)))
             }),
@@ -51,6 +51,7 @@ impl DirType for VfDir {
             }),
             Attr::rw(c"slice_us", VfDir::slice, VfDir::set_slice),
             Attr::ro(c"stats", VfDir::stats),
+            Attr::ro(c"guest", VfDir::guest),
             Attr::rw(
                 c"weight",
                 |dir, out| out.line(dir.share().weight),
@@ -132,6 +133,22 @@ impl VfDir {
             }
             "reset" => self.gpu.reset_by_host(self.vf),
             _ => Err(EINVAL),
+        }
+    }
+
+    /// What the guest says of itself: not to be relied on.
+    fn guest(&self, out: &mut Page<'_>) -> Result {
+        let told = self.gpu.told(self.vf)?;
+        match told.map(|told| told.page) {
+            None | Some(Ok(None)) => out.line("report none"),
+            Some(Err(bad)) => out.line(format_args!("report {}", bad.name())),
+            Some(Ok(Some(page))) => {
+                out.line("report valid")?;
+                out.line(format_args!("driver {}", page.driver()))?;
+                out.line(format_args!("os {}", page.os()))?;
+                page.values()
+                    .try_for_each(|(name, value)| out.line(format_args!("{name} {value}")))
+            }
         }
     }
 

@@ -147,13 +147,15 @@ impl Engine {
     /// Takes VFs that are to be adopted and have become available.
     pub(super) fn take_adopted(&mut self, out: &mut Actions) {
         for vf in VfId::in_mask(self.adoptions.waiting) {
-            if self.vf_state(vf) != VfState::Available {
+            // What is being written must not land in what the host fills.
+            if self.vf_state(vf) != VfState::Available || self.vf(vf).prepare_since.is_some() {
                 continue;
             }
             // Whoever asked has gone: another guest comes.
             self.vf(vf).want = None;
             self.queue.remove(vf);
             self.delayed &= !vf.bit();
+            self.unprepare(vf);
             self.shift(vf, VfEvent::Suspend, out);
             self.adoptions.sealed |= vf.bit();
             self.adoptions.fresh |= vf.bit();

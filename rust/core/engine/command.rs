@@ -111,6 +111,7 @@ impl Engine {
         if !polled && !message {
             self.new_resets = 0;
             self.adoptions.fresh = 0;
+            self.prepares.settle();
         }
         if !polled && !message && !seen && matches!(self.doubt, Doubt::Asked(_)) {
             self.doubt = Doubt::None;

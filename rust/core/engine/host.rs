@@ -44,9 +44,11 @@ impl Engine {
             let each = self.vf(vf);
             // Work that was given up on when VFs were disabled may still be going on.
             let (reset_since, scrub_since) = (each.reset_since, each.scrub_since);
+            let prepare_since = each.prepare_since;
             *each = Vf {
                 reset_since,
                 scrub_since,
+                prepare_since,
                 ..Vf::NEW
             };
         }
@@ -60,6 +62,7 @@ impl Engine {
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
         self.adoptions = Adoptions::NONE;
+        self.unprepare_all();
         (self.own_resets, self.new_resets) = (0, 0);
         (self.muted, self.delayed, self.condemned) = (0, 0, 0);
         self.busy = u32::MAX;
@@ -189,7 +192,7 @@ impl Engine {
         let each = &self.vfs[vf.index()];
         match each.state {
             VfState::Unavailable | VfState::Resetting => {}
-            VfState::Quarantined if each.working() || self.phase != Phase::On => {}
+            VfState::Quarantined if each.recovering() || self.phase != Phase::On => {}
             VfState::Quarantined => self.release_vf(vf, out),
             _ => self.reset(vf, ResetReason::HostRequest, out),
         }

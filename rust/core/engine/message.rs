@@ -13,6 +13,8 @@
 //! | REQ_RESET | other | reset, then as REQ_INIT |
 //! | REL_INIT, REL_FINI | full access of that kind, READY sent | full access ends |
 //! | REL_INIT, REL_FINI | other | dropped |
+//! | REQ_INIT_DATA | full access | dropped, and always where guests of the chip do not know it |
+//! | REQ_INIT_DATA | other | answered once it is written |
 //! | READY_TO_RESET | told of a reset that has not begun | the reset begins |
 //! | READY_TO_RESET | other | dropped |
 //! | any | quarantined, not enabled | dropped |
@@ -59,6 +61,7 @@ impl Engine {
             Some(GuestMessage::ReqReset) => self.req_reset(vf, out),
             Some(GuestMessage::RelInit) => self.release(vf, true, out),
             Some(GuestMessage::RelFini) => self.release(vf, false, out),
+            Some(GuestMessage::ReqInitData) => self.req_init_data(vf, out),
             Some(GuestMessage::ReadyToReset) => self.ready_to_reset(vf),
             None => false,
         };
@@ -102,6 +105,7 @@ impl Engine {
             None => {}
         }
         self.forget_guest(vf);
+        self.look_before_preparing(vf, out);
         self.ask(vf, Access::Init)
     }
 

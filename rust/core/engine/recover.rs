@@ -212,7 +212,7 @@ impl Engine {
         let each = self.vf(vf);
         each.stats.hangs = each.stats.hangs.saturating_add(1);
         match each.state {
-            VfState::Unavailable if each.working() => self.dead(out),
+            VfState::Unavailable if each.recovering() => self.dead(out),
             VfState::Unavailable => {
                 self.vacate(vf, true);
                 self.queue_reset(vf, out);
@@ -237,6 +237,7 @@ impl Engine {
         let since = match work {
             Work::Reset(vf) => self.vf(vf).reset_since.take(),
             Work::Scrub(vf) => self.vf(vf).scrub_since.take(),
+            Work::Prepare(vf) => self.vf(vf).prepare_since.take(),
             Work::GpuReset => self.gpu_reset_since.take(),
         };
         let Some(since) = since else {
@@ -247,6 +248,7 @@ impl Engine {
         match work {
             Work::Reset(vf) => self.reset_done(vf, ok, out),
             Work::Scrub(vf) => self.scrub_done(vf, ok, out),
+            Work::Prepare(vf) => self.prepare_done(vf, ok),
             Work::GpuReset if since == GIVEN_UP => self.gpu_reset_late(ok, out),
             Work::GpuReset => self.gpu_reset_done(ok, out),
         }
@@ -321,7 +323,10 @@ impl Engine {
         if self.works == 0 {
             return None;
         }
-        let started = |vf: &super::Vf| super::earlier(vf.reset_since, vf.scrub_since);
+        let started = |vf: &super::Vf| {
+            let slow = super::earlier(vf.reset_since, vf.scrub_since);
+            super::earlier(slow, vf.prepare_since)
+        };
         let oldest = self.vfs.iter().filter_map(started).min();
         let oldest = super::earlier(oldest, self.gpu_reset_since)?;
         (oldest != GIVEN_UP).then(|| oldest.saturating_add(self.cfg.work_bound()))
@@ -341,6 +346,7 @@ impl Engine {
             let each = self.vf(vf);
             let late = |at: &Option<Ns>| at.is_some_and(|at| at <= since);
             let (reset, scrub) = (late(&each.reset_since), late(&each.scrub_since));
+            let prepare = late(&each.prepare_since);
             if reset {
                 each.reset_since = Some(GIVEN_UP);
                 self.reset_done(vf, false, out);
@@ -348,6 +354,10 @@ impl Engine {
             if scrub {
                 self.vf(vf).scrub_since = Some(GIVEN_UP);
                 self.scrub_done(vf, false, out);
+            }
+            if prepare {
+                self.vf(vf).prepare_since = Some(GIVEN_UP);
+                self.prepare_done(vf, false);
             }
         }
     }

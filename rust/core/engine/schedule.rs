@@ -410,7 +410,10 @@ impl Engine {
         let ready = |vf: &&VfId| {
             let each = &self.vfs[vf.index()];
             match each.state {
-                VfState::Available => each.want.is_some() && self.held_until(**vf) <= self.now,
+                VfState::Available => {
+                    let held = self.held_until(**vf) > self.now;
+                    each.want.is_some() && !held && self.is_prepared(**vf)
+                }
                 VfState::Active => each.want == Some(Access::Fini),
                 _ => false,
             }
@@ -433,6 +436,7 @@ impl Engine {
         self.delayed &= !vf.bit();
         if kind != Access::Fini {
             self.spend(vf, Limit::Requests, 1);
+            self.unprepare(vf);
         }
         self.shift(vf, VfEvent::Grant, out);
         // A guest that was reset meanwhile has to be scrubbed first.

@@ -35,6 +35,7 @@ cases! {
     late_and_senseless_events_change_nothing,
 }
 
+mod prepare;
 mod ready;
 
 /// An engine on hardware that completes every command after 10 us.
@@ -215,8 +216,8 @@ fn every_message_in_every_state() {
             let after = bench.engine.vf_state(f);
             let (want_dropped, want) = match (state, message) {
                 (S::Quarantined, _) | (S::Unavailable, M::RelInit | M::RelFini) => (true, state),
-                // Nobody waits for it.
-                (_, M::ReadyToReset) => (true, state),
+                // Nobody waits for the one, and guests of this chip do not know the other.
+                (_, M::ReadyToReset | M::ReqInitData) => (true, state),
                 (S::FullAccess, M::RelInit) => (false, S::Active),
                 (S::FullAccess, M::RelFini) => (true, S::FullAccess),
                 (_, M::RelInit | M::RelFini) => (true, state),

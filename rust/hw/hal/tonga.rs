@@ -73,6 +73,7 @@ static FACTS: Facts = Facts {
     },
     protocol: Protocol {
         ready_to_reset: false,
+        exchange: false,
     },
     vf_device: 0x692f,
     // Assumed (emulated-gpu.md).

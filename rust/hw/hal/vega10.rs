@@ -91,6 +91,7 @@ static FACTS: Facts = Facts {
     },
     protocol: Protocol {
         ready_to_reset: true,
+        exchange: true,
     },
     vf_device: 0x686c,
     // Assumed (emulated-gpu.md).

@@ -10,6 +10,7 @@
 pub mod chain;
 pub mod checkpoint;
 pub mod error;
+pub mod exchange;
 pub mod job;
 pub mod layout;
 pub mod mailbox;

@@ -175,6 +175,22 @@ pub fn wait_for<T: Transport>(t: &mut T, wanted: u32, what: &str) -> Result<Dura
     Ok(took)
 }
 
+/// Asks for what the host has to tell, and waits until it is there.  Says which layout it has.
+pub fn request_init_data<T: Transport>(t: &mut T) -> Result<u32> {
+    send(t, request::REQ_INIT_DATA)?;
+    let patience = limit(t.chip().guest.access_ms);
+    poll(
+        t,
+        patience,
+        || "REQ_GPU_INIT_DATA was acknowledged, waiting for GPU_INIT_DATA_READY".to_owned(),
+        |t| pending(t) == Some(event::INIT_DATA_READY),
+    )?;
+    let register = t.chip().regs.mailbox_rcv_dw0 + 1;
+    let layout = t.reg_read(register);
+    acknowledge(t)?;
+    Ok(layout)
+}
+
 /// Asks for full access by `request` (init, fini or reset) and waits until the host grants it.
 ///
 /// Says how long the host took from the request to the grant.

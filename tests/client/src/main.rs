@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Parser, Subcommand};
 use gpu_regs::mailbox::event;
 use serde_json::json;
+use vf_client::exchange::Spoil;
 use vf_client::job::Workload;
 use vf_client::pci::PciDevice;
 use vf_client::runner::{Plan, Runner};
@@ -21,7 +22,7 @@ use vf_client::stats::{Line, Stats};
 use vf_client::transport::Transport;
 use vf_client::vf::Vf;
 use vf_client::vfio::Vfio;
-use vf_client::{mailbox, scrub, Error, Result};
+use vf_client::{exchange, mailbox, scrub, Error, Result};
 
 #[derive(Parser)]
 #[command(
@@ -68,6 +69,18 @@ enum Command {
         /// How often to send it
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         times: u32,
+    },
+    /// Write the page in which a guest tells of itself, perhaps a wrong one, and keep the VF
+    Tell {
+        /// What is wrong with it
+        #[arg(long, value_enum, default_value = "nothing")]
+        spoil: Spoil,
+        /// Write it again and again, each time another one
+        #[arg(long)]
+        flicker: bool,
+        /// How long to keep the VF at most, in milliseconds; a signal ends it
+        #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+        hold_ms: u64,
     },
     /// Hang the engine, and report how the host and this VF come out of it
     Hang,
@@ -337,6 +350,30 @@ fn raw_message(
     Ok(())
 }
 
+/// Starts the VF, tells the host what it is told to, and waits.
+fn tell(cli: &Cli, spoil: Spoil, flicker: bool, hold: Duration, voice: &Voice) -> Result<()> {
+    let mut vf = Vf::attach(open(cli)?, 4096)?;
+    vf.start()?;
+    // CAST: a number of MiB.
+    let mib = (vf.space.vram_bytes >> 20) as u32;
+    let mut written = 0;
+    let (start, wishes) = (Instant::now(), Wishes::listen(false)?);
+    let stopped = || wishes.stop.load(Ordering::Relaxed);
+    while written == 0 || (start.elapsed() < hold && !stopped()) {
+        if flicker || written == 0 {
+            let used = 1 + written % 2 * 256;
+            exchange::write_guest(&mut vf.t, &exchange::guest_page(mib, used, spoil))?;
+            written += 1;
+        }
+        if !flicker {
+            vf.t.sleep(Duration::from_millis(10));
+        }
+    }
+    vf.stop()?;
+    let text = format!("written {written} times: {:?}", vf.host);
+    voice.say(&json!({ "written": written, "host": vf.host }), &text)
+}
+
 /// Hangs the engine and waits until the VF works again, or not.
 fn hang(cli: &Cli, voice: &Voice) -> Result<()> {
     let mut runner = Runner::new(open(cli)?, Plan::default())?;
@@ -387,6 +424,14 @@ fn main() -> ExitCode {
                 Duration::from_millis(*hold_ms),
             );
             raw_message(&cli, *message, *times, wait, hold, &voice)
+        }
+        Command::Tell {
+            spoil,
+            flicker,
+            hold_ms,
+        } => {
+            let hold = Duration::from_millis(*hold_ms);
+            tell(&cli, *spoil, *flicker, hold, &voice)
         }
         Command::Hang => hang(&cli, &voice),
     };

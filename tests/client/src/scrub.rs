@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use gpu_regs::exchange::{PAGE, PF2VF, VF2PF};
 use gpu_regs::sdma::Packet;
 use serde::Serialize;
 
@@ -16,8 +17,8 @@ use crate::vf::Vf;
 const CHUNK: usize = 1 << 20;
 /// VBIOS image, if the host provides one (section 4.5 of gpu-iov-hardware.md).
 const VBIOS: u64 = 64 << 10;
-/// Data exchange and bad page list behind it.
-const EXCHANGE_END: u64 = 68 << 10;
+/// The pages behind it that host and guest write to each other, where they do.
+const PAGES_END: u64 = VF2PF + PAGE as u64;
 
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -79,26 +80,23 @@ pub fn check<T: Transport>(vf: &mut Vf<T>) -> Result<Report> {
     Ok(report)
 }
 
-/// The first 2 MiB: a VBIOS and the exchange pages behind it are the host's, if they are there.
+/// The first 2 MiB: a VBIOS is the host's, if it is there, and so are the exchange pages.
 fn host_area<T: Transport>(vf: &mut Vf<T>, report: &mut Report) -> Result<()> {
     let mut data = vec![0; HOST_AREA as usize];
     vf.t.vram_read(0, &mut data)?;
-    let mut from = 0;
+    let mut known = Vec::new();
     if data.starts_with(&[0x55, 0xAA]) {
-        from = VBIOS;
+        known.push(0..VBIOS);
     }
-    let size = u32::from_le_bytes([
-        data[VBIOS as usize],
-        data[VBIOS as usize + 1],
-        data[VBIOS as usize + 2],
-        data[VBIOS as usize + 3],
-    ]);
-    if from == VBIOS && (1..=1024).contains(&size) {
-        from = EXCHANGE_END;
+    // It was read and found right when the VF was started.
+    if vf.host.is_some() {
+        known.push(PF2VF..PAGES_END);
     }
-    report.documented = from;
-    report.bytes += from;
-    report.look(from, &data[from as usize..]);
+    for range in known {
+        report.documented += range.end - range.start;
+        data[range.start as usize..range.end as usize].fill(0);
+    }
+    report.look(0, &data);
     Ok(())
 }
 

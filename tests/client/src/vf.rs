@@ -11,10 +11,11 @@ use gpu_regs::chip::{DOORBELL_ENABLE, DOORBELL_IH, DOORBELL_SDMA0, FUNC_IOV_ENAB
 use gpu_regs::mailbox::{event, request, ACK_INT_EN, VALID_INT_EN};
 use gpu_regs::sdma::{Packet, Poll};
 use gpu_regs::vm::{Space, Table};
-use gpu_regs::{gart, ih, sdma};
+use gpu_regs::{exchange, gart, ih, sdma};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::exchange::{guest_page, read_host, write_guest, Host, Spoil};
 use crate::layout::{self, AddressSpace};
 use crate::mailbox;
 use crate::ring::{IhRing, SdmaRing, Stream};
@@ -41,6 +42,10 @@ pub struct Vf<T: Transport> {
     pub ring: SdmaRing,
     ih: IhRing,
     seq: u32,
+    /// What the host has told, where it does.
+    pub host: Option<Host>,
+    /// When the own page was written last.
+    told_at: Duration,
 }
 
 /// What a [`Vf`] knows that is neither in the GPU nor in memory that the GPU reaches.
@@ -97,6 +102,8 @@ impl<T: Transport> Vf<T> {
             ring: SdmaRing::default(),
             ih: IhRing::default(),
             seq: 0,
+            host: None,
+            told_at: Duration::ZERO,
         })
     }
 
@@ -146,6 +153,8 @@ impl<T: Transport> Vf<T> {
             ring: SdmaRing::resume(state.ring_written, state.ring_retired),
             ih: IhRing::resume(state.ih_read),
             seq: state.seq,
+            host: None,
+            told_at: Duration::ZERO,
         })
     }
 
@@ -161,15 +170,47 @@ impl<T: Transport> Vf<T> {
         request: u32,
         inspect: impl FnOnce(&mut Self) -> Result<()>,
     ) -> Result<()> {
+        if self.t.chip().guest.exchange && self.host.is_none() {
+            // As the guest driver does when it is loaded, not when it comes back.
+            let layout = mailbox::request_init_data(&mut self.t)?;
+            if layout != exchange::LAYOUT {
+                let what = format!("the host's data has layout {layout}");
+                return Err(Error::Unsupported(what));
+            }
+            self.host = Some(read_host(&mut self.t)?);
+        }
         self.grab(request)?;
         let done = self
             .identify()
             .and_then(|()| inspect(self))
-            .and_then(|()| self.set_up());
+            .and_then(|()| self.set_up())
+            .and_then(|()| self.exchange());
         // Full access is given back in any case: a guest that keeps it stops everybody else.
         let released = mailbox::send(&mut self.t, request::REL_INIT_ACCESS);
         done?;
         released.map(|_| ())
+    }
+
+    /// Reads the host's page and writes the own one, where the guest driver does.
+    fn exchange(&mut self) -> Result<()> {
+        if !self.t.chip().guest.exchange {
+            return Ok(());
+        }
+        let host = read_host(&mut self.t)?;
+        if self.host.is_some_and(|before| before.uuid != host.uuid) {
+            return Err(Error::Unsupported("the host calls the VF anew".to_owned()));
+        }
+        self.host = Some(host);
+        self.tell()
+    }
+
+    /// Writes the own page.
+    fn tell(&mut self) -> Result<()> {
+        self.told_at = self.t.now();
+        // CAST: a number of MiB.
+        let mib = (self.space.vram_bytes >> 20) as u32;
+        let page = guest_page(mib, mib / 2, Spoil::Nothing);
+        write_guest(&mut self.t, &page)
     }
 
     /// Asks for full access to stop the engine, and gives it back.
@@ -411,6 +452,12 @@ impl<T: Transport> Vf<T> {
     /// [`Error::Reset`] says that the host has announced a reset.
     pub fn watch(&mut self, limit: Duration) -> Result<Noticed> {
         let interrupted = self.t.wait_interrupt(limit)?;
+        if let Some(host) = self.host {
+            let interval = Duration::from_millis(host.update_interval_ms.into());
+            if self.t.now().saturating_sub(self.told_at) >= interval {
+                self.tell()?;
+            }
+        }
         self.stats.interrupts += u64::from(interrupted);
         let mut traps = 0;
         let mut illegal = None;

@@ -162,6 +162,7 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
     cfg.set_gpu_reset(rng.chance(2, 3));
     cfg.set_protocol(Protocol {
         ready_to_reset: rng.chance(1, 2),
+        exchange: rng.chance(1, 2),
     });
     let mut world = World::new(cfg, Rng::new(rng.bits()));
     world.gpu.interrupts = world.engine.config().completion() == Completion::Irq;

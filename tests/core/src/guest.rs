@@ -45,6 +45,10 @@ impl Kind {
 pub enum Stage {
     /// Its driver is not loaded.
     Off,
+    /// It has asked what the host has to tell it.
+    Curious,
+    /// It was told.
+    Informed,
     /// It has asked to initialise, to unload, or to be reset.
     Asked(GuestMessage),
     /// It initialises.
@@ -83,6 +87,8 @@ pub struct Guest {
     pub stage: Stage,
     /// It answers when it is told of a reset: most of the time, and mostly in time.
     pub answers: bool,
+    /// It asks what the host has to tell it before it initialises.
+    pub curious: bool,
 }
 
 impl Guest {
@@ -92,6 +98,7 @@ impl Guest {
             kind,
             stage: Stage::Off,
             answers: true,
+            curious: false,
         }
     }
 
@@ -126,7 +133,11 @@ impl Guest {
         }
         let ask = |message: GuestMessage| Deed::Send(message.words());
         match self.stage {
-            Stage::Off => self.asks(GuestMessage::ReqInit),
+            Stage::Off if self.curious && rng.chance(3, 4) => {
+                self.stage = Stage::Curious;
+                (ask(GuestMessage::ReqInitData), 6_000 * MS)
+            }
+            Stage::Off | Stage::Curious | Stage::Informed => self.asks(GuestMessage::ReqInit),
             Stage::Loading => {
                 self.stage = Stage::Loaded;
                 (ask(GuestMessage::RelInit), rng.within(MS..2_000 * MS))
@@ -193,6 +204,10 @@ impl Guest {
                 // Some take longer than they may.
                 let most = if rng.chance(1, 20) { 1_500 } else { 200 };
                 Some(rng.within(MS..most * MS))
+            }
+            (HostMessage::InitDataReady, Stage::Curious) => {
+                self.stage = Stage::Informed;
+                Some(rng.within(100 * US..3 * MS))
             }
             (HostMessage::FlrNotification, _) if self.answers && rng.chance(7, 8) => {
                 self.stage = Stage::Told;

@@ -24,6 +24,14 @@ struct Vf {
     scrub: Option<Ns>,
     /// A reset is going on.
     reset: bool,
+    /// A preparation is going on, and nothing has spoilt it.
+    preparing: Option<bool>,
+    /// What its guest reads is written, for one full access.
+    prepared: bool,
+    /// It was when full access was granted, or did not have to be.
+    may_read: bool,
+    /// Its guest has asked for it.
+    curious: bool,
     /// Before this step, its guest had the GPU, or its driver was loaded, and it was listened to.
     has_guest: bool,
     /// It was told of a reset that has not begun.
@@ -131,6 +139,14 @@ fn no(what: impl Into<String>) -> Verdict {
     Err(what.into())
 }
 
+impl Vf {
+    /// What was written to its framebuffer, or is being written, is gone.
+    fn spoil(&mut self) {
+        self.prepared = false;
+        self.preparing = self.preparing.map(|_| false);
+    }
+}
+
 impl Referee {
     /// VFs begin to exist; nobody knows what is in their framebuffers.
     pub fn enabled(&mut self, count: usize) {
@@ -155,7 +171,9 @@ impl Referee {
 
     /// A VF was reset: its tenant may be another one now.
     pub fn flr(&mut self, now: Ns, vf: VfId) {
-        self.vfs[vf.index()].dirty_since = Some(now);
+        let each = &mut self.vfs[vf.index()];
+        each.dirty_since = Some(now);
+        each.spoil();
         self.hurry(vf);
     }
 
@@ -183,6 +201,7 @@ impl Referee {
                 if message == Some(GuestMessage::ReadyToReset) {
                     self.hurry(vf);
                 }
+                self.vfs[vf.index()].curious |= message == Some(GuestMessage::ReqInitData);
                 let each = &mut self.vfs[vf.index()];
                 let asks = matches!(
                     message,
@@ -198,6 +217,10 @@ impl Referee {
             Event::WorkDone { work, ok } => match work {
                 Work::Reset(vf) => self.vfs[vf.index()].reset = false,
                 Work::GpuReset => self.gpu_reset = false,
+                Work::Prepare(vf) => {
+                    let each = &mut self.vfs[vf.index()];
+                    each.prepared |= each.preparing.take().unwrap_or(false);
+                }
                 Work::Scrub(vf) => {
                     let each = &mut self.vfs[vf.index()];
                     let began = each.scrub.take();
@@ -312,6 +335,15 @@ impl Referee {
                 patient: knows && free && each.has_guest,
             });
         }
+        let excused = gpu.unread_resets() & vf.bit() != 0;
+        if HostMessage::parse(words) == Some(HostMessage::InitDataReady) {
+            if !std::mem::take(&mut each.curious) {
+                return no(format!("{vf:?} is told what it did not ask for"));
+            }
+            if !each.prepared && !excused {
+                return no(format!("{vf:?} is told to read what is not there"));
+            }
+        }
         if HostMessage::parse(words) != Some(HostMessage::Ready) {
             return Ok(());
         }
@@ -321,7 +353,6 @@ impl Referee {
         self.answered += 1;
         self.answer_max = self.answer_max.max(now - asked);
         // What the guest did to itself since the last look is not the driver's fault.
-        let excused = gpu.unread_resets() & vf.bit() != 0;
         gpu.busy(now);
         if gpu.seat() != Seat::Running(Fcn::Vf(vf)) && !excused {
             return no(format!(
@@ -334,6 +365,11 @@ impl Referee {
                 "{vf:?} is granted a framebuffer that was not scrubbed"
             ));
         }
+        let loads = each.message != Some(GuestMessage::ReqFini);
+        let reads = engine.config().protocol().exchange;
+        if loads && reads && !each.may_read && !excused {
+            return no(format!("{vf:?} is to initialise, but was not prepared"));
+        }
         let init = each.message == Some(GuestMessage::ReqInit);
         if init && !gpu.was_initialised(vf) && !excused {
             return no(format!("{vf:?} is to initialise with old state"));
@@ -342,7 +378,7 @@ impl Referee {
     }
 
     fn queued(&mut self, now: Ns, work: Work) -> Verdict {
-        let (Work::Reset(vf) | Work::Scrub(vf)) = work else {
+        let (Work::Reset(vf) | Work::Scrub(vf) | Work::Prepare(vf)) = work else {
             for each in &mut self.vfs {
                 each.told = None;
             }
@@ -353,10 +389,18 @@ impl Referee {
             };
         };
         let each = &mut self.vfs[vf.index()];
-        if each.reset || each.scrub.is_some() {
+        // A reset does not touch what is being written.
+        let writes = each.preparing.is_some() && !matches!(work, Work::Reset(_));
+        if each.reset || each.scrub.is_some() || writes {
             return no(format!("{work:?} while work for it is going on"));
         }
         match work {
+            Work::Prepare(_) => {
+                if each.prepared {
+                    return no(format!("{vf:?} is prepared twice"));
+                }
+                each.preparing = Some(true);
+            }
             Work::Reset(_) => {
                 each.reset = true;
                 if let Some(told) = each.told.take() {
@@ -389,7 +433,7 @@ impl Referee {
         if self
             .vfs
             .iter()
-            .any(|each| each.reset || each.scrub.is_some())
+            .any(|each| each.reset || each.scrub.is_some() || each.preparing.is_some())
             && !gpu.gone
         {
             return no("Stopped while work is going on");
@@ -423,6 +467,7 @@ impl Referee {
         }
         self.adoptions[0] += 1;
         (each.adopted, each.filled, each.sealed) = (true, false, true);
+        each.spoil();
         each.asked = None;
         let f = Fcn::Vf(vf);
         if gpu.seat() == Seat::Running(f) || gpu.seat() == Seat::Idled(f) {
@@ -496,6 +541,13 @@ impl Referee {
                 }
                 self.adoptions[2] += u64::from(each.adopted && runs);
                 (each.adopted, each.sealed) = (false, false);
+                if matches!(to, VfState::Resetting | VfState::Unavailable) {
+                    each.spoil();
+                }
+                if to == VfState::FullAccess {
+                    let unloads = each.message == Some(GuestMessage::ReqFini);
+                    each.may_read = unloads || std::mem::take(&mut each.prepared);
+                }
                 each.waits = (to == VfState::Active).then_some(now);
                 if matches!(to, VfState::Quarantined | VfState::Unavailable) {
                     each.asked = None;

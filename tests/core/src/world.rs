@@ -46,6 +46,8 @@ enum Coming {
     ResetDone(usize),
     /// A VF's scrub is complete.
     ScrubDone(usize),
+    /// A VF is prepared.
+    PrepareDone(usize),
     /// The reset of the GPU is complete.
     GpuResetDone,
     /// The host has filled a VF, or gives up.
@@ -174,6 +176,9 @@ impl World {
     pub fn enable(&mut self, guests: Vec<Guest>) -> Verdict {
         let count = guests.len();
         self.guests = guests;
+        for guest in &mut self.guests {
+            guest.curious = self.engine.config().protocol().exchange;
+        }
         self.stopped = false;
         self.unread = [None; MAX_VFS];
         self.gpu.disable();
@@ -319,6 +324,10 @@ impl World {
                 let done = self.rng.within(self.weather.scrub.clone());
                 self.plan(done, Coming::ScrubDone(vf.index()));
             }
+            Action::Queue(Work::Prepare(vf)) => {
+                let done = self.rng.within(10 * US..5 * MS);
+                self.plan(done, Coming::PrepareDone(vf.index()));
+            }
             Action::Queue(Work::GpuReset) => {
                 let done = self.rng.within(300 * MS..600 * MS);
                 self.plan(done, Coming::GpuResetDone);
@@ -398,6 +407,7 @@ impl World {
             }
             Coming::ResetDone(n) => self.work_done(Work::Reset(vf(n)))?,
             Coming::ScrubDone(n) => self.work_done(Work::Scrub(vf(n)))?,
+            Coming::PrepareDone(n) => self.work_done(Work::Prepare(vf(n)))?,
             Coming::GpuResetDone => {
                 let ok = !self.gpu.gone && !self.rng.chance(self.weather.work_fails, 10_000);
                 if ok {

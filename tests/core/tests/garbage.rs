@@ -31,6 +31,7 @@ fn work() -> impl Strategy<Value = Work> {
     prop_oneof![
         8 => vf().prop_map(Work::Reset),
         8 => vf().prop_map(Work::Scrub),
+        4 => vf().prop_map(Work::Prepare),
         1 => Just(Work::GpuReset),
     ]
 }
@@ -102,12 +103,13 @@ proptest! {
         strict in any::<bool>(),
         qos in any::<bool>(),
         ready_to_reset in any::<bool>(),
+        exchange in any::<bool>(),
         steps in prop::collection::vec((wait(), event()), 1..300),
     ) {
         let mut cfg = Config::DEFAULT;
         cfg.set_mode(if strict { Mode::Strict } else { Mode::WorkConserving });
         cfg.set_policy(if qos { Policy::Qos } else { Policy::RoundRobin });
-        cfg.set_protocol(Protocol { ready_to_reset });
+        cfg.set_protocol(Protocol { ready_to_reset, exchange });
         let mut engine = Engine::new(cfg);
         let mut out = Actions::new();
         let mut now = 0u64;

@@ -229,6 +229,7 @@ fn guests_that_are_told_and_answer_or_not_cost_the_others_hardly_more() {
         let mut cfg = plain();
         cfg.set_protocol(Protocol {
             ready_to_reset: true,
+            exchange: false,
         });
         let mut world = loaded(cfg, &[Kind::Steady; 4]);
         for guest in &mut world.guests {

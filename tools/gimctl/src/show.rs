@@ -55,7 +55,8 @@ pub(crate) fn list(sysfs: &Sysfs, json: bool) -> Result<()> {
 }
 
 pub(crate) fn gpu(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()> {
-    let gpu = sysfs.gpu(choice)?;
+    let mut gpu = sysfs.gpu(choice)?;
+    gpu.read_guests();
     if json {
         return print_json(&gpu);
     }
@@ -80,7 +81,12 @@ pub(crate) fn gpu(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()>
     if gpu.vfs.is_empty() {
         return Ok(());
     }
-    print(&format!("\n{}", vf_table(&gpu)))
+    print(&format!("\n{}", vf_table(&gpu)))?;
+    let tells = |vf: &Vf| vf.guest.get("report").is_some_and(|report| report != "none");
+    if !gpu.vfs.iter().any(tells) {
+        return Ok(());
+    }
+    print(&format!("\n{}", guest_table(&gpu)))
 }
 
 fn vf_table(gpu: &Gpu) -> String {
@@ -96,6 +102,28 @@ fn vf_table(gpu: &Gpu) -> String {
             mib(vf.fb_mib),
             mib(vf.fb_offset_mib),
             us(vf.slice_us),
+        ]);
+    }
+    render(&t)
+}
+
+/// What guests say of themselves.
+fn guest_table(gpu: &Gpu) -> String {
+    let mut t = table(&[
+        ">VF", "REPORT", "DRIVER", "OS", ">USED", ">MEMORY", ">GFX", ">COMPUTE",
+    ]);
+    for vf in &gpu.vfs {
+        let value = |key: &str| vf.guest.get(key).map(text);
+        let with = |key: &str, unit: &str| value(key).map(|v| format!("{v} {unit}"));
+        t.add_row([
+            vf.index.to_string(),
+            or_dash(value("report").as_ref()),
+            or_dash(value("driver").as_ref()),
+            or_dash(value("os").as_ref()),
+            or_dash(with("fb_used_mib", "MiB").as_ref()),
+            or_dash(with("fb_mib", "MiB").as_ref()),
+            or_dash(with("gfx_usage_pct", "%").as_ref()),
+            or_dash(with("compute_usage_pct", "%").as_ref()),
         ]);
     }
     render(&t)

@@ -41,6 +41,9 @@ pub struct Vf {
     pub slice_us: Option<u64>,
     /// Counters, times in nanoseconds.
     pub stats: Stats,
+    /// What its guest says of itself, once it was asked for ([`Gpu::read_guests`]).
+    #[serde(skip_serializing_if = "Stats::is_empty")]
+    pub guest: Stats,
 }
 
 impl Vf {
@@ -237,11 +240,20 @@ impl Sysfs {
             fb_offset_mib: read_number(&admin.join("fb_offset_mib")),
             slice_us: read_number(&admin.join("slice_us")),
             stats: read_stats(&admin.join("stats")),
+            guest: Stats::default(),
         }
     }
 }
 
 impl Gpu {
+    /// Reads what guests say of themselves, which costs a look into their framebuffers.
+    pub fn read_guests(&mut self) {
+        for vf in &mut self.vfs {
+            let file = format!("sriov_admin/vf{}/guest", vf.index + 1);
+            vf.guest = read_stats(&self.dir.join(file));
+        }
+    }
+
     /// Enables `count` VFs, or takes all away with 0.
     ///
     /// Refuses counts outside [`VF_COUNTS`] and, unless `force`, to take away VFs that guests use.

@@ -71,6 +71,12 @@ impl Tree {
                     i
                 ),
             );
+            let guest = match i {
+                0 => "report valid\ndriver amdgpu 7.3\nos other\nfb_used_mib 77\n",
+                1 => "report bad-checksum\n",
+                _ => "report none\n",
+            };
+            self.write(&format!("{vf}/guest"), guest);
             let link = self.driver().join(pci).join(format!("virtfn{i}"));
             symlink(format!("../0000:03:02.{i}"), link).unwrap();
         }
@@ -132,7 +138,12 @@ fn list_and_show() {
     assert_eq!(show["vfs"][3]["fb_offset_mib"], 272 + 3 * 1968);
     tree.run(&["show", "03:00.0"])
         .success()
-        .stdout(says("brand_new_key").and(says("0000:03:02.3")));
+        .stdout(says("brand_new_key").and(says("0000:03:02.3")))
+        .stdout(says("amdgpu 7.3").and(says("77 MiB")).and(says("bad-checksum")));
+    assert_eq!(show["vfs"][0]["guest"]["driver"], "amdgpu 7.3");
+    // Whoever does not ask does not look.
+    let list = tree.json(&["list", "--json"]);
+    assert!(list["gpus"][0]["vfs"][0].get("guest").is_none());
 }
 
 #[test]

@@ -12,6 +12,7 @@ fn bench() -> Bench {
     let mut bench = Bench::new(4);
     bench.engine.cfg.set_protocol(Protocol {
         ready_to_reset: true,
+        ..Protocol::default()
     });
     bench.load(vf(0));
     bench.load(vf(1));

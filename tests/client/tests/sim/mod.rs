@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use gpu_model::{Config, Gpu, Host};
 use gpu_regs::chip::{Chip, CHIPS};
+use gpu_regs::exchange;
 use gpu_regs::mailbox::{event, request, RCV_ACK, RCV_VALID, TRN_ACK, TRN_VALID};
 use gpu_regs::referee;
 use gpu_regs::vsec::{self, cmd};
@@ -227,6 +228,8 @@ impl Sim {
         self.pf_write(r.mailbox_index, slot as u32 - 1);
         self.pf_write(r.mailbox_control, 0);
         self.pf_write(r.mailbox_trn_dw0, message);
+        // What INIT_DATA_READY says; nobody looks at it otherwise.
+        self.pf_write(r.mailbox_trn_dw0 + 1, exchange::LAYOUT);
         self.pf_write(r.mailbox_control, if valid { TRN_VALID } else { 0 });
     }
 
@@ -256,6 +259,10 @@ impl Sim {
                     self.holder = None;
                     self.clear();
                     self.tenants[slot] = Tenant::default();
+                }
+                Some(request::REQ_INIT_DATA) if self.gpu.chip().guest.exchange => {
+                    self.write_page(slot);
+                    self.send(slot, event::INIT_DATA_READY, true);
                 }
                 Some(m @ (1 | 3 | 5)) => {
                     // A reset wipes the acknowledgement, for which a guest looks every 5 ms.
@@ -289,6 +296,23 @@ impl Sim {
                 _ => self.slice_end = self.world.now + SLICE_NS,
             }
         }
+    }
+
+    /// What the host tells a guest.
+    fn write_page(&mut self, slot: usize) {
+        let mut page = [0; exchange::PAGE];
+        for (at, value) in [
+            (exchange::head::SIZE, exchange::PAGE as u32),
+            (exchange::head::VERSION, exchange::pf2vf::VERSION),
+            (exchange::pf2vf::UPDATE_INTERVAL_MS, 2_000),
+            (exchange::pf2vf::UUID, slot as u32),
+        ] {
+            exchange::put(&mut page, at, value);
+        }
+        let sum = exchange::checksum(&page, exchange::PAGE);
+        exchange::put(&mut page, exchange::head::CHECKSUM, sum);
+        let at = self.window(slot).start + exchange::PF2VF as usize;
+        self.world.vram[at..at + exchange::PAGE].copy_from_slice(&page);
     }
 
     fn grant(&mut self, slot: usize, message: u32) {

@@ -67,6 +67,8 @@ pub struct Guest {
     pub reset_ms: u32,
     /// Answers FLR_NOTIFICATION by READY_TO_RESET.
     pub ready_to_reset: bool,
+    /// Reads and writes the exchange pages ([`crate::exchange`]).
+    pub exchange: bool,
 }
 
 /// Registers of BAR5, as dword indices (byte offset = 4 x index), under AMD's names.

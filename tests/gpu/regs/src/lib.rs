@@ -12,6 +12,7 @@
 
 pub mod chip;
 pub mod dirty;
+pub mod exchange;
 pub mod gart;
 pub mod ih;
 pub mod mailbox;

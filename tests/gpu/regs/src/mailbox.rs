@@ -27,6 +27,8 @@ pub mod request {
     pub const REL_FINI_ACCESS: u32 = 4;
     /// Wants to be reset and to initialise again.
     pub const REQ_RESET_ACCESS: u32 = 5;
+    /// Wants what the host has to tell it ([`crate::exchange`]).
+    pub const REQ_INIT_DATA: u32 = 6;
     /// Reports an error of its driver.
     pub const LOG_VF_ERROR: u32 = 200;
     /// Has stopped and may be reset.
@@ -45,6 +47,8 @@ pub mod event {
     pub const FLR_NOTIFICATION: u32 = 2;
     /// The VF was reset.
     pub const FLR_NOTIFICATION_CMPL: u32 = 3;
+    /// What the host has to tell is there; its layout is in dword 1.
+    pub const INIT_DATA_READY: u32 = 7;
     /// Eight characters in dwords 2 and 3.
     pub const TEXT_MESSAGE: u32 = 255;
 }

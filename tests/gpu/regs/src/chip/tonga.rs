@@ -123,5 +123,6 @@ pub static TONGA: Chip = Chip {
         access_ms: 12_000,
         reset_ms: 12_000,
         ready_to_reset: false,
+        exchange: false,
     },
 };

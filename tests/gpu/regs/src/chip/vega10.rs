@@ -140,5 +140,6 @@ pub static VEGA10: Chip = Chip {
         access_ms: 6_000,
         reset_ms: 10_000,
         ready_to_reset: true,
+        exchange: true,
     },
 };
