@@ -121,7 +121,9 @@ mod tests {
     fn products_are_divided_as_they_are() {
         let mut state = 1u64;
         let mut number = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 1) >> (state % 63)
         };
         for _ in 0..100_000 {
