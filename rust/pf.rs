@@ -129,14 +129,15 @@ impl pci::Driver for Gim {
             );
             Ok(try_pin_init!(GimData {
                 irq <- irq,
+                port <- new_mutex!(Some(Port::open(&gpu)?)),
+                debugfs: debugfs::dir(&gpu)?,
+                engine_file <- debugfs::engine_file(debugfs, gpu.clone()),
+                // Nothing fails after this: nobody would stop the hardware, or take the VFs away.
                 _: {
                     gpu.hw().start();
                 },
-                port <- new_mutex!(Some(Port::open(&gpu)?)),
                 vf_files <- new_mutex!(enable_at_load(&gpu, &files)),
                 files,
-                debugfs: debugfs::dir(&gpu)?,
-                engine_file <- debugfs::engine_file(debugfs, gpu.clone()),
                 _: {
                     // What a bus reset wipes, as it is now.
                     gpu.hw().pf.save();
