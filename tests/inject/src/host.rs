@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What an operator does: load, bind, enable, and back.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ pub(crate) struct Host {
     module: PathBuf,
     address: String,
     parts: (u32, u32, u32),
+    /// VFs that are enabled together.
+    pub(crate) most: u32,
 }
 
 fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
@@ -31,7 +34,7 @@ pub(crate) fn errno(error: &anyhow::Error) -> i32 {
 }
 
 impl Host {
-    pub(crate) fn new(module: PathBuf, address: String) -> Result<Self> {
+    pub(crate) fn new(module: PathBuf, address: String, most: u32) -> Result<Self> {
         let parts: Vec<u32> = address
             .split([':', '.'])
             .map(|part| u32::from_str_radix(part, 16))
@@ -44,6 +47,7 @@ impl Host {
             module,
             address,
             parts: (domain, bus, (device << 3) | function),
+            most,
         })
     }
 
@@ -57,8 +61,12 @@ impl Host {
     }
 
     pub(crate) fn load(&self) -> Result<()> {
+        self.load_with(c"guard=0")
+    }
+
+    pub(crate) fn load_with(&self, parameters: &CStr) -> Result<()> {
         let file = fs::File::open(&self.module)?;
-        Ok(rustix::system::finit_module(&file, c"guard=0", 0)?)
+        Ok(rustix::system::finit_module(&file, parameters, 0)?)
     }
 
     pub(crate) fn unload(&self) -> Result<()> {
@@ -97,7 +105,7 @@ impl Host {
 
     /// The driver is there, the GPU is not bound to it.
     pub(crate) fn is_unbound(&self) -> Result<()> {
-        for left in ["driver", "gim", "sriov_admin"] {
+        for left in ["driver", "gim", "sriov_admin", "virtfn0"] {
             ensure!(!self.device().join(left).exists(), "{left} was left behind");
         }
         Ok(())

@@ -26,11 +26,14 @@ struct Cli {
     /// PCI address of the PF
     #[arg(long)]
     gpu: String,
+    /// How many VFs are enabled: 2 or more
+    #[arg(long, default_value_t = 4)]
+    vfs: u32,
     /// How many allocations of one operation fail at most
     #[arg(long, default_value_t = 100)]
     most: u32,
     /// How often everything is done while allocations fail at random
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 5)]
     storms: u32,
 }
 
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, report: &mut Report) -> Result<()> {
-    let host = &Host::new(cli.module.clone(), cli.gpu.clone())?;
+    let host = &Host::new(cli.module.clone(), cli.gpu.clone(), cli.vfs)?;
     // A page of this program that has to be found is an allocation, too.
     rustix::mm::mlockall(rustix::mm::MlockAllFlags::CURRENT | rustix::mm::MlockAllFlags::FUTURE)?;
     fault::prepare()?;
@@ -89,6 +92,18 @@ fn run(cli: &Cli, report: &mut Report) -> Result<()> {
             infallible: false,
         },
     );
+    host.load_with(c"guard=0 vf_num=1")?;
+    fault::below(Code::module("gim")?)?;
+    report.walk(
+        "probe that enables a VF",
+        &Step {
+            does: &|| host.bind(),
+            undo: &|| host.unbind(),
+            holds: &|| host.is_unbound(),
+            infallible: false,
+        },
+    );
+    host.unload()?;
     host.load()?;
     fault::below(Code::module("gim")?)?;
     bound(host, report)?;
@@ -99,8 +114,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<()> {
     host.unload()?;
     host.autoprobe(true)?;
     host.load().context("at the end")?;
-    host.vfs(4)?;
-    host.is_on(4)?;
+    host.vfs(host.most)?;
+    host.is_on(host.most)?;
     host.unload()
 }
 
@@ -119,18 +134,18 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
     report.walk(
         "enabling of VFs",
         &Step {
-            does: &|| host.vfs(4),
+            does: &|| host.vfs(host.most),
             undo: &|| host.vfs(0),
             holds: &|| host.is_off(),
             infallible: false,
         },
     );
-    host.vfs(4)?;
+    host.vfs(host.most)?;
     report.walk(
         "disabling of VFs",
         &Step {
             does: &|| host.vfs(0),
-            undo: &|| host.vfs(4),
+            undo: &|| host.vfs(host.most),
             holds: &|| host.is_off(),
             infallible: true,
         },
@@ -140,7 +155,7 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
         "unbinding with VFs enabled",
         &Step {
             does: &|| host.unbind(),
-            undo: &|| host.bind().and_then(|()| host.vfs(4)),
+            undo: &|| host.bind().and_then(|()| host.vfs(host.most)),
             holds: &|| host.is_unbound(),
             infallible: true,
         },
@@ -154,7 +169,7 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
                 // The code may lie elsewhere now.
                 fault::below(Code::module("gim")?)?;
                 host.bind()?;
-                host.vfs(4)
+                host.vfs(host.most)
             },
             holds: &|| host.is_unloaded(),
             infallible: true,
@@ -182,7 +197,7 @@ fn files(host: &Host, report: &mut Report) -> Result<()> {
             &Step {
                 does,
                 undo: &|| Ok(()),
-                holds: &|| host.is_on(4),
+                holds: &|| host.is_on(host.most),
                 infallible: false,
             },
         );
@@ -197,7 +212,7 @@ fn storm(cli: &Cli, host: &Host) -> Result<String> {
         fault::percent(5)?;
         let steps = || -> Result<()> {
             host.bind()?;
-            host.vfs(4)?;
+            host.vfs(host.most)?;
             files::open(host)?;
             files::pause(host)?;
             files::reset(host)?;
