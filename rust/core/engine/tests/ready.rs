@@ -7,6 +7,20 @@ use super::{
     *, //
 };
 
+cases! {
+    gim_engine_ready:
+    who_does_not_answer_is_reset_all_the_same_and_keeps_nobody_waiting,
+    who_answers_is_reset_once_it_can_have_seen_the_acknowledgement,
+    a_hung_vf_costs_a_tenth_of_the_watchdog_more_if_it_is_silent,
+    a_hung_vf_that_answers_is_reset_at_once,
+    a_hang_that_the_hardware_reports_early_leaves_the_guest_its_time,
+    nobody_is_waited_for_who_cannot_answer,
+    who_resets_itself_meanwhile_has_answered,
+    disabling_waits_for_no_guest,
+    the_gpu_is_reset_once_all_have_answered_or_after_the_bound,
+    a_gpu_reset_that_waits_is_not_forgotten_when_vfs_are_disabled,
+}
+
 /// A bench whose guests know READY_TO_RESET, with two of them loaded.
 fn bench() -> Bench {
     let mut bench = Bench::new(4);
@@ -52,7 +66,6 @@ fn waiting(bench: &mut Bench) -> VfId {
     vf(1 - u32::from(running.raw()))
 }
 
-#[test]
 fn who_does_not_answer_is_reset_all_the_same_and_keeps_nobody_waiting() {
     let mut bench = bench();
     let f = waiting(&mut bench);
@@ -68,7 +81,6 @@ fn who_does_not_answer_is_reset_all_the_same_and_keeps_nobody_waiting() {
     assert_eq!(bench.engine.vf_state(f), VfState::Available);
 }
 
-#[test]
 fn who_answers_is_reset_once_it_can_have_seen_the_acknowledgement() {
     let mut bench = bench();
     let f = waiting(&mut bench);
@@ -108,7 +120,6 @@ fn hang(bench: &mut Bench) -> (VfId, Ns) {
     (f, from)
 }
 
-#[test]
 fn a_hung_vf_costs_a_tenth_of_the_watchdog_more_if_it_is_silent() {
     let mut bench = bench();
     let (f, from) = hang(&mut bench);
@@ -121,7 +132,6 @@ fn a_hung_vf_costs_a_tenth_of_the_watchdog_more_if_it_is_silent() {
     );
 }
 
-#[test]
 fn a_hung_vf_that_answers_is_reset_at_once() {
     let mut bench = bench();
     let (f, _) = hang(&mut bench);
@@ -130,7 +140,6 @@ fn a_hung_vf_that_answers_is_reset_at_once() {
     assert!(queued(&bench, Work::Reset(f)));
 }
 
-#[test]
 fn a_hang_that_the_hardware_reports_early_leaves_the_guest_its_time() {
     let mut bench = bench();
     bench.until_command();
@@ -144,7 +153,6 @@ fn a_hang_that_the_hardware_reports_early_leaves_the_guest_its_time() {
     assert_eq!(until_reset(&mut bench, Work::Reset(f)), READY_WAIT);
 }
 
-#[test]
 fn nobody_is_waited_for_who_cannot_answer() {
     // No driver is loaded; and one whose messages are not read.
     for muted in [false, true] {
@@ -167,7 +175,6 @@ fn nobody_is_waited_for_who_cannot_answer() {
     assert!(queued(&bench, Work::Reset(vf(0))));
 }
 
-#[test]
 fn who_resets_itself_meanwhile_has_answered() {
     let mut bench = bench();
     let f = waiting(&mut bench);
@@ -179,7 +186,6 @@ fn who_resets_itself_meanwhile_has_answered() {
     assert_eq!(bench.engine.vf_state(f), VfState::Available);
 }
 
-#[test]
 fn disabling_waits_for_no_guest() {
     for blocks in [false, true] {
         let mut bench = bench();
@@ -214,7 +220,6 @@ fn pf_dies(bench: &mut Bench) {
     }
 }
 
-#[test]
 fn the_gpu_is_reset_once_all_have_answered_or_after_the_bound() {
     for silent in [false, true] {
         let mut bench = bench();
@@ -243,7 +248,6 @@ fn the_gpu_is_reset_once_all_have_answered_or_after_the_bound() {
     }
 }
 
-#[test]
 fn a_gpu_reset_that_waits_is_not_forgotten_when_vfs_are_disabled() {
     let mut bench = bench();
     pf_dies(&mut bench);
