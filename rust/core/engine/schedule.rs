@@ -129,8 +129,11 @@ impl Engine {
             return;
         }
         let (goal, context) = match self.slot.turn {
-            Turn::Nobody | Turn::Absent(_) | Turn::Idle => (Goal::Park, Context::Kept),
-            Turn::Boot | Turn::Pf | Turn::Lent(_) => (Goal::Run(Fcn::Pf), self.pf.context),
+            Turn::Lent(_) if self.pf.work => (Goal::Run(Fcn::Pf), self.pf.context),
+            Turn::Nobody | Turn::Absent(_) | Turn::Lent(_) | Turn::Idle => {
+                (Goal::Park, Context::Kept)
+            }
+            Turn::Boot | Turn::Pf => (Goal::Run(Fcn::Pf), self.pf.context),
             Turn::Vf(vf) | Turn::Full(vf) => (Goal::Run(Fcn::Vf(vf)), self.vf(vf).context),
         };
         match next(self.seat, goal, context) {
@@ -352,7 +355,9 @@ impl Engine {
         }
         let cost = self.cost_in.saturating_add(self.cost_out);
         match self.slot.turn {
-            Turn::Absent(_) => self.start_slot(self.slot.budget.saturating_add(cost)),
+            Turn::Absent(_) | Turn::Lent(_) => {
+                self.start_slot(self.slot.budget.saturating_add(cost));
+            }
             Turn::Idle => self.start_slot(self.slot.budget),
             _ => {}
         }

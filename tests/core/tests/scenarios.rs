@@ -138,6 +138,23 @@ fn strict_has_the_pf_work_in_the_time_of_who_is_absent() {
 }
 
 #[test]
+fn the_pf_leaves_a_slot_that_it_was_lent_when_its_work_ends() {
+    let mut world = loaded(config(Mode::Strict), &[Kind::Steady; 4]);
+    world.feed(Event::Pause(vf(1))).unwrap();
+    world.feed(Event::PfWork(true)).unwrap();
+    let runs = |world: &World| world.gpu.run_time(Fcn::Pf, world.now);
+    let before = runs(&world);
+    while runs(&world) == before {
+        world.run_until(world.now + 100 * US).unwrap();
+    }
+    // Whoever has new work for it must be told anew that it runs.
+    world.feed(Event::PfWork(false)).unwrap();
+    let left = runs(&world);
+    world.run_until(world.now + 100 * MS).unwrap();
+    assert!(runs(&world) - left < 100 * US, "the PF runs on");
+}
+
+#[test]
 fn work_conserving_gives_it_to_the_others() {
     let mut world = loaded(config(Mode::WorkConserving), &[Kind::Steady; 4]);
     world.feed(Event::Pause(vf(1))).unwrap();
