@@ -112,7 +112,14 @@ impl Gpu {
     /// its VFs is restored, then what this driver has programmed.
     fn reset_gpu(&self) -> Result {
         self.by_ourselves(|| self.retry_while_busy(|| self.hw.pf.try_reset_with_vfs()))?;
-        self.set_up(&mut self.state.lock());
+        {
+            let mut st = self.state.lock();
+            if st.engine.detached() {
+                // Somebody else resets it now, and sets it up then.
+                return Err(ECANCELED);
+            }
+            self.set_up(&mut st);
+        }
         if self.hw.answers() {
             Ok(())
         } else {
