@@ -140,7 +140,7 @@ impl Gpu {
         self.stop_engine();
         self.hw.stop();
         self.hw.pf.silence();
-        dev_info!(self.hw.pf.get(), "the host goes down: no VF runs\n");
+        dev_notice!(self.hw.pf.get(), "the host goes down: no VF runs\n");
     }
 
     /// Programs what a reset of the GPU has wiped.

@@ -126,7 +126,8 @@ const TABLE: [(&str, &[Big], [&str; 8]); 14] = {
 
 /// An engine, with a VF that is being reset and never comes to an end of it.
 struct Bench {
-    engine: Engine,
+    // Boxed: a kernel's stack is small.
+    engine: Box<Engine>,
     out: Actions,
     now: Ns,
 }
@@ -134,7 +135,7 @@ struct Bench {
 impl Bench {
     fn after(events: &[Big]) -> Self {
         let mut bench = Self {
-            engine: Engine::new(Config::DEFAULT),
+            engine: Box::new(Engine::new(Config::DEFAULT)),
             out: Actions::new(),
             now: 1_000,
         };
