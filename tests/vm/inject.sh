@@ -7,6 +7,6 @@
 . tests/vm/lib.sh
 
 [ -d /sys/kernel/debug/failslab ] || skip "the kernel has no fault injection"
-inject --module "$GIM" --gpu "$PF" --vfs 2 --most 12 --storms 2 > /tmp/inject.out 2>&1
+inject --module "$GIM" --gpu "$PF" --vfs 2 --most 8 --storms 2 > /tmp/inject.out 2>&1
 told /tmp/inject.out
 plan

@@ -70,9 +70,8 @@ impl Code {
     }
 }
 
-/// Prepares both kinds: every context and size, silently, but not what kmemleak allocates.
+/// Prepares both kinds: every context and size, silently.
 pub(crate) fn prepare() -> Result<()> {
-    let own = Code::function("kmemleak_alloc")?;
     set("probability", 0)?;
     set("interval", 1)?;
     set("times", -1)?;
@@ -83,8 +82,19 @@ pub(crate) fn prepare() -> Result<()> {
     set("min-order", 0)?;
     set("task-filter", "N")?;
     set("stacktrace-depth", 32)?;
-    set("reject-start", own.start)?;
-    set("reject-end", own.end)
+    spare(CHECKER)
+}
+
+/// What kmemleak allocates for itself; a failure there tells nothing.
+pub(crate) const CHECKER: &str = "kmemleak_alloc";
+/// Where the PCI core takes no failure: it warns, goes on, and falls over what is missing.
+pub(crate) const PCI_ADD: &str = "pci_device_add";
+
+/// Allocations below this function of the kernel succeed.
+pub(crate) fn spare(function: &str) -> Result<()> {
+    let code = Code::function(function)?;
+    set("reject-start", code.start)?;
+    set("reject-end", code.end)
 }
 
 /// From here on only allocations below this code count.

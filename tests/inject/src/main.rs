@@ -92,6 +92,7 @@ fn run(cli: &Cli, report: &mut Report) -> Result<()> {
             infallible: false,
         },
     );
+    fault::spare(fault::PCI_ADD)?;
     host.load_with(c"guard=0 vf_num=1")?;
     fault::below(Code::module("gim")?)?;
     report.walk(
@@ -106,7 +107,9 @@ fn run(cli: &Cli, report: &mut Report) -> Result<()> {
     host.unload()?;
     host.load()?;
     fault::below(Code::module("gim")?)?;
+    fault::spare(fault::CHECKER)?;
     bound(host, report)?;
+    fault::spare(fault::PCI_ADD)?;
     report.tell(
         "everything, while allocations fail at random",
         storm(cli, host),
@@ -131,6 +134,7 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
         },
     );
     host.bind()?;
+    fault::spare(fault::PCI_ADD)?;
     report.walk(
         "enabling of VFs",
         &Step {
@@ -150,6 +154,7 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
             infallible: true,
         },
     );
+    fault::spare(fault::CHECKER)?;
     files(host, report)?;
     report.walk(
         "unbinding with VFs enabled",
