@@ -96,7 +96,7 @@ def load(name):
     return [f["run_ns"] / (w["now_ns"] - w["since_ns"]) for f in w["functions"][1:4]], w
 (calm, _), (flood, w) = load("calm"), load("flood")
 print(f"{sys.argv[1]} {max(abs(f / c - 1) for c, f in zip(calm, flood)):.6f} ratio")
-print(f"flood_messages {w['functions'][4]['messages']} messages")
+print(f"{sys.argv[1].replace('shift', 'messages')} {w['functions'][4]['messages']} messages")
 PY
 }
 
