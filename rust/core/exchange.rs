@@ -227,10 +227,18 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, kunit))]
 mod tests {
     use super::*;
-    use std::string::ToString;
+
+    cases! {
+        gim_exchange:
+        the_hosts_page_byte_by_byte,
+        a_good_page_is_understood,
+        every_byte_that_is_changed_is_noticed,
+        sizes_come_before_contents,
+        text_of_a_guest_is_one_line_of_plain_characters,
+    }
 
     /// A page as the Linux driver writes it, by hand.
     fn guest(size: usize) -> Page {
@@ -253,7 +261,6 @@ mod tests {
         page[0x10..0x14].copy_from_slice(&sum.to_le_bytes());
     }
 
-    #[test]
     fn the_hosts_page_byte_by_byte() {
         let mut page = [0xaa; PAGE_BYTES];
         HostPage {
@@ -272,13 +279,12 @@ mod tests {
         assert_eq!(page, want);
     }
 
-    #[test]
     fn a_good_page_is_understood() {
         for size in [0x98, 0x124, PAGE_BYTES] {
             let page = GuestPage::parse(&guest(size)).unwrap().unwrap();
             assert_eq!(page.driver().to_string(), "7.3.4?!");
             assert_eq!(page.os(), "other");
-            let values: std::vec::Vec<_> = page.values().collect();
+            let values: Vec<_> = page.values().collect();
             assert!(values.contains(&("fb_used_mib", 12)));
             assert!(values.contains(&("fb_mib", 480)));
             assert!(values.contains(&("gfx_usage_pct", 42)));
@@ -288,7 +294,6 @@ mod tests {
         assert_eq!(GuestPage::parse(&[0; PAGE_BYTES]), Ok(None));
     }
 
-    #[test]
     fn every_byte_that_is_changed_is_noticed() {
         for size in [0x98, 0x123, PAGE_BYTES] {
             let good = guest(size);
@@ -309,7 +314,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn sizes_come_before_contents() {
         let sizes = (0..=0x2000).chain([0xffff, 1 << 31, u32::MAX]);
         for size in sizes {
@@ -326,7 +330,6 @@ mod tests {
         }
     }
 
-    #[test]
     fn text_of_a_guest_is_one_line_of_plain_characters() {
         for byte in 0..=u8::MAX {
             let text = [byte; 64];
