@@ -68,9 +68,8 @@ pub(crate) struct Hw {
 
 impl Hw {
     /// Maps and checks the hardware of a PF; nothing is started.
-    pub(crate) fn new(pf: BoundPf, chip: Chip) -> Result<Self> {
+    pub(crate) fn new(pf: BoundPf, hal: Chip) -> Result<Self> {
         let dev = pf.get();
-        let hal = hal::hal(chip);
         let (len, revisions) = hal.vsec();
         let vsec = Vsec::find(&pf, len, revisions)?;
         let block = hal.command_block(&vsec).ok_or_else(|| {

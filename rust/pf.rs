@@ -67,21 +67,6 @@ const DMA_BITS: u32 = 40;
 /// The driver.
 pub(crate) struct Gim;
 
-kernel::pci_device_table!(
-    PCI_TABLE,
-    <Gim as pci::Driver>::IdInfo,
-    [
-        (
-            pci::DeviceId::from_id(pci::Vendor::ATI, 0x6929),
-            Chip::Tonga
-        ),
-        (
-            pci::DeviceId::from_id(pci::Vendor::ATI, 0x6860),
-            Chip::Vega10
-        )
-    ]
-);
-
 /// What the driver keeps for each GPU; fields are dropped in this order.
 #[pin_data]
 pub(crate) struct GimData {
@@ -101,7 +86,7 @@ pub(crate) struct GimData {
 impl pci::Driver for Gim {
     type IdInfo = Chip;
     type Data<'bound> = GimData;
-    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = hal::CHIPS;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
@@ -277,7 +262,7 @@ fn config(pdev: &pci::Device<Core<'_>>, chip: Chip) -> Result<Config> {
         false => cfg.set_slices(slice),
     };
     let checked = slices.and_then(|()| {
-        cfg.set_completion(match hal::hal(chip).completion() {
+        cfg.set_completion(match chip.completion() {
             hal::Completion::Irq => Completion::Irq,
             hal::Completion::Poll(interval) => Completion::Poll { interval },
         })
@@ -286,7 +271,7 @@ fn config(pdev: &pci::Device<Core<'_>>, chip: Chip) -> Result<Config> {
         dev_err!(pdev, "bad module parameter: {}\n", Show(e));
         return Err(EINVAL);
     }
-    cfg.set_protocol(hal::hal(chip).facts().protocol);
+    cfg.set_protocol(chip.facts().protocol);
     cfg.set_guard(module_parameters::guard.value() != 0);
     if module_parameters::strict.value() != 0 {
         cfg.set_mode(Mode::Strict);

@@ -2,9 +2,8 @@
 
 //! What differs between chips: one trait, one file per chip, one table.
 //!
-//! A third chip adds a variant to [`Chip`], an arm in [`hal`] (which has no default arm, so the
-//! compiler asks for it), its PCI ids to the driver's table, and a file in this folder with its
-//! [`Facts`] and what it does otherwise than the others.
+//! A further chip is a file in this folder, with its [`Facts`] and what it does otherwise than the
+//! others, and a line in the table [`CHIPS`] (Documentation/chips.md).
 
 mod gpuiov;
 mod mailbox;
@@ -15,6 +14,8 @@ pub(crate) use self::gpuiov::{
     Block,
     Layout, //
 };
+
+use kernel::pci;
 
 use super::{
     ih,
@@ -45,14 +46,28 @@ use crate::gim_core::{
     },
 };
 
-/// The chips this driver knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chip {
-    /// Tonga XT GL: FirePro S7150.
-    Tonga,
-    /// Vega10: Radeon Instinct MI25.
-    Vega10,
-}
+/// A chip.
+pub(crate) type Chip = &'static dyn Hal;
+
+kernel::pci_device_table!(
+    TABLE,
+    Chip,
+    [
+        // Tonga XT GL: FirePro S7150.
+        (
+            pci::DeviceId::from_id(pci::Vendor::ATI, 0x6929),
+            tonga::TONGA_HAL
+        ),
+        // Vega10: Radeon Instinct MI25.
+        (
+            pci::DeviceId::from_id(pci::Vendor::ATI, 0x6860),
+            vega10::VEGA10_HAL
+        )
+    ]
+);
+
+/// The chips this driver knows, by the PCI ids of their physical functions.
+pub(crate) const CHIPS: pci::IdTable<Chip> = &TABLE;
 
 /// How the end of a command is noticed.
 #[derive(Clone, Copy, Debug)]
@@ -244,13 +259,5 @@ pub(crate) trait Hal: Sync {
     /// Drops VALID after the VF's acknowledgement.
     fn clear_valid(&self, hw: &Hw, vf: VfId) {
         self.facts().regs.mailbox.clear_valid(&hw.mmio, vf);
-    }
-}
-
-/// The chip's answers.
-pub(crate) fn hal(chip: Chip) -> &'static dyn Hal {
-    match chip {
-        Chip::Tonga => tonga::TONGA_HAL,
-        Chip::Vega10 => vega10::VEGA10_HAL,
     }
 }

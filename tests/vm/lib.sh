@@ -74,8 +74,8 @@ plan() {
 	exit $((failures > 0))
 }
 
-# The chips: PF and VF device ids, and a word of the name that the driver gives.
-chips='6929:692f:S7150 6860:686c:MI25'
+# The chips of the emulated GPU: PF and VF device ids, and a word of the name that the driver gives.
+chips=$(vf-client chips)
 # The PFs, as PCI addresses.
 pfs() { for c in $chips; do lspci -D -n -d "1002:${c%%:*}" | cut -d' ' -f1; done; }
 # How many VFs there are.

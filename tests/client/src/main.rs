@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
+use gpu_regs::chip::CHIPS;
 use gpu_regs::mailbox::event;
 use serde_json::json;
 use vf_client::exchange::Spoil;
@@ -70,6 +71,8 @@ enum Command {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         times: u32,
     },
+    /// Print the device ids of PF and VF, and the last word of the name, of each chip
+    Chips,
     /// Write the page in which a guest tells of itself, perhaps a wrong one, and keep the VF
     Tell {
         /// What is wrong with it
@@ -350,6 +353,17 @@ fn raw_message(
     Ok(())
 }
 
+/// Prints what scripts have to know of the chips.
+fn chips(voice: &Voice) -> Result<()> {
+    for chip in CHIPS {
+        let word = chip.board.split(' ').next_back().unwrap_or_default();
+        let (pf, vf) = (chip.pf_device, chip.vf_device);
+        let value = json!({ "pf": pf, "vf": vf, "board": chip.board });
+        voice.say(&value, &format!("{pf:04x}:{vf:04x}:{word}"))?;
+    }
+    Ok(())
+}
+
 /// Starts the VF, tells the host what it is told to, and waits.
 fn tell(cli: &Cli, spoil: Spoil, flicker: bool, hold: Duration, voice: &Voice) -> Result<()> {
     let mut vf = Vf::attach(open(cli)?, 4096)?;
@@ -365,9 +379,8 @@ fn tell(cli: &Cli, spoil: Spoil, flicker: bool, hold: Duration, voice: &Voice) -
             exchange::write_guest(&mut vf.t, &exchange::guest_page(mib, used, spoil))?;
             written += 1;
         }
-        if !flicker {
-            vf.t.sleep(Duration::from_millis(10));
-        }
+        let pause = if flicker { 50 } else { 10_000 };
+        vf.t.sleep(Duration::from_micros(pause));
     }
     vf.stop()?;
     let text = format!("written {written} times: {:?}", vf.host);
@@ -433,6 +446,7 @@ fn main() -> ExitCode {
             let hold = Duration::from_millis(*hold_ms);
             tell(&cli, *spoil, *flicker, hold, &voice)
         }
+        Command::Chips => chips(&voice),
         Command::Hang => hang(&cli, &voice),
     };
     match done {
