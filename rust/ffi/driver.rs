@@ -268,8 +268,8 @@ unsafe extern "C" fn shutdown_callback<T: PfDriver>(pdev: *mut bindings::pci_dev
 unsafe extern "C" fn sleep_callback<T: PfDriver>(dev: *mut bindings::device) -> c_int {
     // SAFETY: Drivers of the PCI bus are for PCI devices only.
     let pdev = unsafe { container_of!(dev, bindings::pci_dev, dev) };
-    // SAFETY: By this function's contract.
     from_result(|| {
+        // SAFETY: By this function's contract.
         unsafe { with_bound::<T, _>(pdev, |pdev, data| T::sleep(pdev, data)) }.map(|()| 0)
     })
 }
