@@ -8,6 +8,7 @@
 . tests/vm/lib.sh
 
 [ -d /sys/kernel/debug/failslab ] || skip "the kernel has no fault injection"
-inject --module "$GIM" --gpu "$PF" --vfs 2 --most 8 --storms 2 > /tmp/inject.out 2>&1
+# Shown at once, too: should the kernel die of it, that is all there is.
+inject --module "$GIM" --gpu "$PF" --vfs 2 --most 8 --storms 2 2>&1 | tee /tmp/inject.out | sed 's/^/# /'
 told /tmp/inject.out
 plan
