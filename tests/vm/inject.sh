@@ -1,10 +1,9 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=4,vram_mb=128 --allow 'WARNING: .* at (remove_proc_entry|devlink_remove_symlinks)\+|Call Trace'
+# vm: --steady --gpu vfs=4,vram_mb=128 --allow 'WARNING: .* at remove_proc_entry\+|Call Trace'
 # needs: debug kernel
 # SPDX-License-Identifier: GPL-2.0
-# Allocations that fail, one after the other, from insmod to rmmod.  The kernel itself warns where it
-# made the files of an interrupt in /proc without looking and misses them at the end, and where it
-# cannot name the links of a device that it removes.
+# Allocations that fail, one after the other, from insmod to rmmod.  The kernel makes the files of an
+# interrupt in /proc without looking, and warns when they are missing at the end.
 # shellcheck source=tests/vm/lib.sh
 . tests/vm/lib.sh
 

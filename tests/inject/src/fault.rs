@@ -89,6 +89,8 @@ pub(crate) fn prepare() -> Result<()> {
 pub(crate) const CHECKER: &str = "kmemleak_alloc";
 /// Where the PCI core takes no failure: it warns, goes on, and falls over what is missing.
 pub(crate) const PCI_ADD: &str = "pci_device_add";
+/// Where the driver core takes none: a link in sysfs that it cannot name stays, and is in the way.
+pub(crate) const LINKS: &str = "devlink_remove_symlinks";
 
 /// Allocations below this function of the kernel succeed.
 pub(crate) fn spare(function: &str) -> Result<()> {

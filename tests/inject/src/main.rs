@@ -32,7 +32,7 @@ struct Cli {
     /// How many allocations of one operation fail at most
     #[arg(long, default_value_t = 100)]
     most: u32,
-    /// How often everything is done while allocations fail at random
+    /// How often programs do what they do while allocations fail at random
     #[arg(long, default_value_t = 5)]
     storms: u32,
 }
@@ -109,9 +109,8 @@ fn run(cli: &Cli, report: &mut Report) -> Result<()> {
     fault::below(Code::module("gim")?)?;
     fault::spare(fault::CHECKER)?;
     bound(host, report)?;
-    fault::spare(fault::PCI_ADD)?;
     report.tell(
-        "everything, while allocations fail at random",
+        "all of /dev/gim, while allocations fail at random",
         storm(cli, host),
     );
     host.unload()?;
@@ -145,6 +144,7 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
         },
     );
     host.vfs(host.most)?;
+    fault::spare(fault::LINKS)?;
     report.walk(
         "disabling of VFs",
         &Step {
@@ -156,6 +156,7 @@ fn bound(host: &Host, report: &mut Report) -> Result<()> {
     );
     fault::spare(fault::CHECKER)?;
     files(host, report)?;
+    fault::spare(fault::LINKS)?;
     report.walk(
         "unbinding with VFs enabled",
         &Step {
@@ -214,23 +215,21 @@ fn files(host: &Host, report: &mut Report) -> Result<()> {
 fn storm(cli: &Cli, host: &Host) -> Result<String> {
     let mut done = [0u32; 2];
     for _ in 0..cli.storms {
+        host.bind()?;
+        host.vfs(host.most)?;
         fault::percent(5)?;
         let steps = || -> Result<()> {
-            host.bind()?;
-            host.vfs(host.most)?;
             files::open(host)?;
             files::pause(host)?;
             files::reset(host)?;
             files::track(host)?;
-            files::save(host)?;
-            host.vfs(0)
+            files::save(host)
         };
         let how = steps();
         fault::percent(0)?;
         done[usize::from(how.is_err())] += 1;
-        if host.is_unbound().is_err() {
-            host.unbind()?;
-        }
+        host.is_on(host.most)?;
+        host.unbind()?;
         host.is_unbound()?;
     }
     let [whole, cut] = done;
