@@ -25,7 +25,7 @@ def part(path):
     w = json.load(open(path))
     return w["functions"][1]["busy_ns"] / (w["now_ns"] - w["since_ns"])
 gim, bare = part("/tmp/alone.json"), part("/tmp/bare.json")
-print(f"loss_1to1 {1 - gim / bare:.6f} ratio")
+print(f"loss_1to1 {round(1 - gim / bare, 6) + 0.0:.6f} ratio")
 PY
 }
 
