@@ -185,6 +185,14 @@ impl Engine {
         }
     }
 
+    /// The host does not wait for the VF any more: it must not be taken when it becomes clean.
+    pub(super) fn drop_adoption(&mut self, vf: VfId, out: &mut Actions) {
+        if self.adoptions.waiting & vf.bit() != 0 {
+            self.adoptions.waiting &= !vf.bit();
+            out.push(Action::Adopted { vf, ok: false });
+        }
+    }
+
     /// The host has filled a VF.
     pub(super) fn adopted(
         &mut self,

@@ -189,6 +189,7 @@ impl Engine {
     /// The host orders a reset; one that is going on, or a VF that nobody has used, is enough. It
     /// gives a quarantined VF another chance.
     pub(super) fn host_reset(&mut self, vf: VfId, out: &mut Actions) {
+        self.drop_adoption(vf, out);
         let each = &self.vfs[vf.index()];
         match each.state {
             VfState::Unavailable | VfState::Resetting => {}

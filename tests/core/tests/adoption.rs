@@ -123,6 +123,24 @@ fn a_reset_makes_an_end_of_a_restore() {
     }
 }
 
+/// The host gives up while it waits for a VF that is being cleaned: nobody would ever resume it.
+#[test]
+fn giving_up_ends_the_waiting() {
+    let mut world = world(1);
+    let vf = vf(1);
+    world.flr(vf);
+    world.run_until(world.now + 1).unwrap();
+    world.feed(Event::Adopt(vf)).unwrap();
+    assert_eq!(world.engine.vf_state(vf), VfState::Resetting);
+    assert_eq!(world.engine.adoption(vf), Adoption::Waiting);
+    world.feed(Event::ResetVf(vf)).unwrap();
+    assert_eq!(world.engine.adoption(vf), Adoption::None);
+    world.feed(Event::Resume(vf)).unwrap();
+    wait(&mut world, 1_000);
+    assert_eq!(world.engine.vf_state(vf), VfState::Available);
+    adopt(&mut world, vf);
+}
+
 #[test]
 fn only_clean_and_free_vfs_are_adopted() {
     let mut world = world(1);
