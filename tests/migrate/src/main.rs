@@ -2,11 +2,17 @@
 //! `migrate-test`: every ioctl of `/dev/gim`, its errors, and streams that are whole, cut or
 //! spoiled; VFs that move in every phase. Prints TAP without a plan; fails if a test does.
 
+mod arcs;
 mod calls;
 mod dirty;
+mod faults;
 mod guest;
+mod manners;
 mod phases;
+mod spoil;
 mod streams;
+mod strike;
+mod together;
 mod truth;
 
 use std::io;
@@ -21,6 +27,7 @@ use gim_uapi::{open_vf, Vf};
 /// Errors as Linux numbers them.
 pub(crate) mod errno {
     pub(crate) const ENOENT: i32 = 2;
+    pub(crate) const EINTR: i32 = 4;
     pub(crate) const EIO: i32 = 5;
     pub(crate) const E2BIG: i32 = 7;
     pub(crate) const EFAULT: i32 = 14;
@@ -41,6 +48,12 @@ struct Cli {
     /// Which tests: all of a group, or those whose name has this in it
     #[arg(default_value = "ioctls")]
     group: String,
+    /// Save or restore up to byte --at, and wait to be killed: for the tests themselves
+    #[arg(long, hide = true)]
+    hold: Option<String>,
+    /// See there
+    #[arg(long, hide = true, default_value_t = 0)]
+    at: usize,
     /// How many spoiled streams are tried
     #[arg(long, default_value_t = 24)]
     spoiled: usize,
@@ -53,9 +66,10 @@ struct Cli {
 }
 
 /// What the tests have: a GPU with at least two VFs.
+#[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) address: (u32, u32, u32),
-    sysfs: PathBuf,
+    pub(crate) sysfs: PathBuf,
     pub(crate) spoiled: usize,
     pub(crate) rounds: u32,
     pub(crate) seed: u64,
@@ -126,10 +140,15 @@ pub(crate) fn refused<T>(result: io::Result<T>, want: i32) -> Result<()> {
 
 /// The tests of a group, or of a name.
 fn choose(group: &str) -> Vec<Test> {
-    let groups: [(&str, &[&[Test]]); 3] = [
+    let groups: [(&str, &[&[Test]]); 8] = [
         ("ioctls", &[calls::TESTS, dirty::TESTS, streams::TESTS]),
         ("phases", &[phases::TESTS]),
         ("truth", &[truth::TESTS]),
+        ("spoil", &[spoil::TESTS]),
+        ("together", &[together::TESTS]),
+        ("faults", &[faults::TESTS]),
+        ("manners", &[manners::TESTS]),
+        ("arcs", &[arcs::TESTS]),
     ];
     match groups.iter().find(|(name, _)| *name == group) {
         Some((_, tests)) => tests.concat(),
@@ -151,6 +170,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(what) = &cli.hold {
+        let held = manners::hold(&bench, what, cli.at);
+        eprintln!("migrate-test: {held:?}");
+        return ExitCode::FAILURE;
+    }
     println!("# seed {}", bench.seed);
     let mut failed = 0;
     let tests = choose(&cli.group);

@@ -32,7 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Fills some of the framebuffer; returns what was written where.
-fn fill(b: &Bench, vf: &Vf, bytes: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+pub(crate) fn fill(b: &Bench, vf: &Vf, bytes: usize) -> Result<Vec<(u64, Vec<u8>)>> {
     let size = vf.query()?.fb_size;
     let mut rng = fastrand::Rng::with_seed(b.seed);
     let mut all = Vec::new();
@@ -44,7 +44,7 @@ fn fill(b: &Bench, vf: &Vf, bytes: usize) -> Result<Vec<(u64, Vec<u8>)>> {
     Ok(all)
 }
 
-fn compare(vf: &Vf, all: &[(u64, Vec<u8>)]) -> Result<()> {
+pub(crate) fn compare(vf: &Vf, all: &[(u64, Vec<u8>)]) -> Result<()> {
     for (at, data) in all {
         let mut back = vec![0; data.len()];
         vf.fb_read(*at, &mut back)?;
@@ -53,14 +53,14 @@ fn compare(vf: &Vf, all: &[(u64, Vec<u8>)]) -> Result<()> {
     Ok(())
 }
 
-fn take(vf: &Vf, source: Option<Source>) -> Result<Vec<u8>> {
+pub(crate) fn take(vf: &Vf, source: Option<Source>) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     vf.save(source)?.read_to_end(&mut all)?;
     Ok(all)
 }
 
 /// A small stream of VF0, which is left as it was.
-fn small(b: &Bench) -> Result<Vec<u8>> {
+pub(crate) fn small(b: &Bench) -> Result<Vec<u8>> {
     let vf = b.vf(0)?;
     vf.pause(0, false)?;
     fill(b, &vf, 4096)?;
@@ -123,7 +123,7 @@ fn whole(b: &Bench, source: Option<Source>) -> Result<()> {
 }
 
 /// Reads until nothing is dirty.
-fn drain(stream: &mut Stream, all: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn drain(stream: &mut Stream, all: &mut Vec<u8>) -> Result<()> {
     let mut buf = vec![0; 1 << 20];
     loop {
         match stream.read(&mut buf) {
@@ -175,7 +175,7 @@ fn closed(b: &Bench) -> Result<()> {
 }
 
 /// VF1 must be as good as new.
-fn is_clean(b: &Bench) -> Result<()> {
+pub(crate) fn is_clean(b: &Bench) -> Result<()> {
     b.wait_state(1, "available")?;
     let vf = b.vf(1)?;
     vf.pause(0, false)?;
