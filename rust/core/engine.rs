@@ -10,6 +10,7 @@
 //! | `message.rs` | what guests ask |
 //! | `guard.rs` | what is done about guests that exceed their limits |
 //! | `adopt.rs` | VFs that are filled from a stream, or whose state is taken |
+//! | `hold.rs` | pauses that end by themselves |
 //! | `recover.rs` | resets and scrubs of VFs |
 //! | `prepare.rs` | what guests read before they initialise |
 //! | `ready.rs` | guests that are told of a reset and answer |
@@ -21,6 +22,7 @@ mod adopt;
 mod bus;
 mod command;
 mod guard;
+mod hold;
 mod host;
 mod message;
 mod prepare;
@@ -46,6 +48,7 @@ use self::{
         Flight, //
     },
     guard::Buckets,
+    hold::Holds,
     prepare::Prepares,
     qos::Parts,
     ready::Ready,
@@ -284,6 +287,8 @@ pub struct Engine {
     /// VFs that the host wants off the engine, and those for which it awaits [`Action::Paused`].
     paused: u32,
     pausing: u32,
+    /// Those of them whose pause ends by itself.
+    holds: Holds,
     /// VFs that the host fills from a stream, or whose state it takes.
     adoptions: Adoptions,
     /// VFs whose framebuffer is to be scrubbed.
@@ -350,6 +355,7 @@ impl Engine {
             active: 0,
             paused: 0,
             pausing: 0,
+            holds: Holds::NONE,
             adoptions: Adoptions::NONE,
             dirty: 0,
             busy: u32::MAX,
@@ -403,6 +409,7 @@ impl Engine {
         self.check_work(out);
         self.check_resets(out);
         self.check_guard(out);
+        self.end_holds(out);
         self.take_adopted(out);
         self.suspend_paused(out);
         self.prepare(out);
@@ -428,7 +435,11 @@ impl Engine {
             Event::Adopt(vf) => self.adopt(vf, out),
             Event::Adopted { vf, loaded, want } => self.adopted(vf, loaded, want, out),
             Event::Seal(vf) => self.seal(vf),
-            Event::Pause(vf) => self.pause(vf),
+            Event::Pause(vf) => {
+                self.holds.unbind(vf);
+                self.pause(vf);
+            }
+            Event::Hold { vf, ns } => self.hold_for(vf, ns),
             Event::Resume(vf) => self.resume(vf, out),
             Event::ResetVf(vf) => self.host_reset(vf, out),
             Event::Alert(vf) => self.alert(vf, out),
@@ -451,7 +462,7 @@ impl Engine {
         let slow = earlier(slow, self.ready_deadline());
         let slow = earlier(slow, self.prepare_deadline());
         let turn = earlier(self.slot_deadline(), self.access_deadline());
-        let rest = earlier(slow, self.guard_deadline());
+        let rest = earlier(slow, earlier(self.guard_deadline(), self.hold_deadline()));
         earlier(self.command_deadline(), earlier(turn, rest))
     }
 

@@ -113,6 +113,13 @@ pub enum Event {
     Disable,
     /// The host takes the VF off the engine until [`Event::Resume`].
     Pause(VfId),
+    /// The same, but it ends by itself after `ns`, unless [`Event::Pause`] comes before.
+    Hold {
+        /// Which.
+        vf: VfId,
+        /// How long at most.
+        ns: Ns,
+    },
     /// The host lets the VF run again.
     Resume(VfId),
     /// The host wants to fill a VF from a stream. One that is being reset or scrubbed is taken when

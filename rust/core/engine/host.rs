@@ -61,6 +61,7 @@ impl Engine {
         }
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
+        VfId::all().for_each(|vf| self.holds.let_go(vf));
         self.adoptions = Adoptions::NONE;
         self.unprepare_all();
         (self.own_resets, self.new_resets) = (0, 0);
@@ -136,6 +137,7 @@ impl Engine {
     pub(super) fn resume(&mut self, vf: VfId, out: &mut Actions) {
         self.paused &= !vf.bit();
         self.pausing &= !vf.bit();
+        self.holds.let_go(vf);
         let resumes = self.may_resume(vf);
         let each = self.vf(vf);
         if each.state == VfState::Suspended && resumes {

@@ -33,6 +33,9 @@ cases! {
     a_hung_command_is_read_once_more_then_blamed,
     sixteen_vfs_in_one_event_fit_into_the_list,
     late_and_senseless_events_change_nothing,
+    a_hold_ends_by_itself,
+    a_hold_becomes_a_pause,
+    a_hold_can_be_ended_and_prolonged,
 }
 
 mod prepare;
@@ -389,4 +392,62 @@ fn late_and_senseless_events_change_nothing() {
     bench.now = 0;
     bench.feed(Event::Timer);
     assert_eq!(bench.commands(), []);
+}
+
+fn a_hold_ends_by_itself() {
+    let (mut bench, f) = (Bench::new(2), VfId::FIRST);
+    bench.load(f);
+    let stay = bench.engine.stay(f);
+    let until = bench.now + 500 * MS;
+    bench.feed(Event::Hold {
+        vf: f,
+        ns: 500 * MS,
+    });
+    bench.settle();
+    assert!(bench.engine.bounded(f) && bench.engine.held(f) == Held::Yes);
+    assert_eq!(bench.engine.vf_state(f), VfState::Suspended);
+    while bench.engine.bounded(f) {
+        assert!(bench.now < until);
+        assert_eq!(bench.engine.stay(f), stay);
+        bench.settle();
+    }
+    assert!(bench.now >= until);
+    assert_eq!(bench.engine.held(f), Held::No);
+    assert_eq!(bench.engine.vf_state(f), VfState::Active);
+    assert_ne!(bench.engine.stay(f), stay);
+}
+
+fn a_hold_becomes_a_pause() {
+    let (mut bench, f) = (Bench::new(2), VfId::FIRST);
+    bench.load(f);
+    let stay = bench.engine.stay(f);
+    bench.feed(Event::Hold { vf: f, ns: 30 * MS });
+    bench.settle();
+    bench.feed(Event::Pause(f));
+    // A hold of what is paused changes nothing.
+    bench.feed(Event::Hold { vf: f, ns: MS });
+    for _ in 0..10 {
+        bench.settle();
+    }
+    assert_eq!(bench.engine.held(f), Held::Yes);
+    assert!(!bench.engine.bounded(f));
+    // It has not run between: what was seen of it is still true.
+    assert_eq!(bench.engine.stay(f), stay);
+    bench.feed(Event::Resume(f));
+    assert_ne!(bench.engine.stay(f), stay);
+}
+
+fn a_hold_can_be_ended_and_prolonged() {
+    let (mut bench, f) = (Bench::new(2), VfId::FIRST);
+    bench.load(f);
+    bench.feed(Event::Hold { vf: f, ns: 30 * MS });
+    bench.settle();
+    bench.feed(Event::Resume(f));
+    assert!(!bench.engine.bounded(f) && bench.engine.held(f) == Held::No);
+    bench.feed(Event::Hold { vf: f, ns: 30 * MS });
+    bench.settle();
+    bench.feed(Event::Hold { vf: f, ns: 90 * MS });
+    bench.settle();
+    bench.settle();
+    assert_eq!(bench.engine.held(f), Held::Yes);
 }

@@ -4,7 +4,7 @@
 
 use gim_core::{
     access::Access,
-    engine::{Engine, Phase, READY_WAIT, READY_WAIT_GPU},
+    engine::{Engine, Held, Phase, READY_WAIT, READY_WAIT_GPU},
     event::{Action, Cmd, CmdKind, Event, Note, Work},
     guard::Limit,
     mailbox::{GuestMessage, HostMessage},
@@ -47,6 +47,8 @@ struct Vf {
     /// A pause was ordered and not confirmed.
     pausing: Option<Ns>,
     paused: bool,
+    /// When the pause ends by itself.
+    until: Option<Ns>,
     /// An adoption was ordered and not answered.
     adopting: Option<Ns>,
     /// It is the host's, and must not run.
@@ -233,7 +235,14 @@ impl Referee {
             Event::Pause(vf) => {
                 let each = &mut self.vfs[vf.index()];
                 each.pausing = each.pausing.or(Some(now));
-                each.paused = true;
+                (each.paused, each.until) = (true, None);
+            }
+            Event::Hold { vf, ns } => {
+                let each = &mut self.vfs[vf.index()];
+                if !each.paused || each.until.is_some() {
+                    each.pausing = each.pausing.or(Some(now));
+                    (each.paused, each.until) = (true, Some(now.saturating_add(ns)));
+                }
             }
             Event::Adopt(vf) => {
                 let each = &mut self.vfs[vf.index()];
@@ -253,6 +262,7 @@ impl Referee {
             Event::Resume(vf) => {
                 let each = &mut self.vfs[vf.index()];
                 each.pausing = None;
+                each.until = None;
                 if each.paused {
                     each.paused = false;
                     // How long it waited until here was the operator's business.
@@ -624,6 +634,13 @@ impl Referee {
     fn check_vf(&mut self, now: Ns, n: usize, engine: &Engine, gpu: &Gpu) -> Verdict {
         let each = &mut self.vfs[n];
         let vf = crate::world::vf(n);
+        if each.until.is_some_and(|until| until <= now) {
+            if engine.held(vf) != Held::No {
+                return no(format!("{vf:?} is held longer than it may be"));
+            }
+            each.asked = each.asked.map(|_| now);
+            (each.paused, each.pausing, each.until) = (false, None, None);
+        }
         if engine.vf_state(vf) == VfState::Active {
             if gpu.seat() == Seat::Running(Fcn::Vf(vf)) {
                 each.waits = Some(now);

@@ -578,7 +578,11 @@ impl World {
         self.plan(again, Coming::Host);
         let n = self.rng.within(0..self.guests.len() as u64) as usize;
         match self.rng.within(0..26) {
-            0..=1 => self.feed(Event::Pause(vf(n))),
+            0 => self.feed(Event::Pause(vf(n))),
+            1 => {
+                let (vf, ns) = (vf(n), self.rng.within(MS..2000 * MS));
+                self.feed(Event::Hold { vf, ns })
+            }
             2..=4 => self.feed(Event::Resume(vf(n))),
             5 => self.feed(Event::ResetVf(vf(n))),
             6..=7 => self.feed(Event::PfWork(true)),

@@ -66,6 +66,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Disable),
         2 => vf().prop_map(Event::Pause),
         2 => vf().prop_map(Event::Resume),
+        2 => (vf(), any::<u64>()).prop_map(|(vf, ns)| Event::Hold { vf, ns: ns >> (ns % 64) }),
         2 => vf().prop_map(Event::Adopt),
         2 => (vf(), any::<bool>(), want()).prop_map(|(vf, loaded, want)| Event::Adopted {
             vf,
