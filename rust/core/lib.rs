@@ -16,6 +16,7 @@ pub mod access;
 pub mod account;
 pub mod actions;
 pub mod config;
+pub mod course;
 pub mod dirty;
 pub mod engine;
 pub mod event;

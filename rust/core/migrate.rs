@@ -218,7 +218,10 @@ impl Phase {
             O::WriteStream => matches!(self, P::Restoring),
             O::Estimate => matches!(self, P::PreCopy | P::Held | P::Copying | P::Saved),
             O::Track => matches!(self, P::Idle | P::Stopped),
-            O::ReadFramebuffer => matches!(self, P::Stopped | P::Copying | P::Saved | P::Failed),
+            O::ReadFramebuffer => matches!(
+                self,
+                P::Stopped | P::Copying | P::Saved | P::Restored | P::Failed
+            ),
             O::WriteFramebuffer => matches!(self, P::Stopped),
             O::Interrupts => !matches!(self, P::Restoring),
         }
@@ -368,7 +371,7 @@ mod tests {
             (O::WriteStream, "......y..."),
             (O::Estimate, ".yy.yy...."),
             (O::Track, "y..y......"),
-            (O::ReadFramebuffer, "...yyy..y."),
+            (O::ReadFramebuffer, "...yyy.yy."),
             (O::WriteFramebuffer, "...y......"),
             (O::Interrupts, "yyyyyy.yyy"),
         ];

@@ -157,6 +157,11 @@ impl Rounds {
         rounds
     }
 
+    /// What a look at everything costs was measured.
+    pub const fn set_scan(&mut self, scan: Ns) {
+        self.costs.scan = scan;
+    }
+
     /// A round has ended.
     pub fn ended(&mut self, round: &Figures) -> Next {
         self.number = self.number.saturating_add(1);
@@ -208,7 +213,8 @@ impl Rounds {
     /// How long it would take to stop now, with so many dirty pages.
     fn estimate_of(&self, dirty: u64) -> Estimate {
         let left = bytes(dirty);
-        let brownout = self.costs.scan.saturating_add(time(left, self.rate));
+        // What the last look finds is sent while it goes on.
+        let brownout = self.costs.scan.max(time(left, self.rate));
         // Not more than what the whole VF writes: without the engine, only its CPU does.
         let written = bytes(amount(self.writes, brownout)).min(left);
         let fixed = self.costs.fixed;

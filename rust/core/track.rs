@@ -146,6 +146,16 @@ impl Track {
         self.complete = false;
     }
 
+    /// The page from which the next look begins: those before were seen in this sweep.
+    pub const fn cursor(&self) -> u32 {
+        self.cursor
+    }
+
+    /// Whether this is the last look, or it is complete.
+    pub const fn is_last(&self) -> bool {
+        self.last
+    }
+
     /// Whether the last look has seen every page: what differs is in the map.
     pub const fn is_complete(&self) -> bool {
         self.complete
