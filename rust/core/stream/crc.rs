@@ -36,9 +36,16 @@ const fn tables() -> [[u32; 256]; 8] {
     all
 }
 
+/// What appends bytes to a remainder: [`by_tables`], or something faster that whoever uses a stream
+/// has at hand.
+pub type Update = fn(u32, &[u8]) -> u32;
+
 /// A CRC32C that is being computed over pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crc32c(u32);
+#[derive(Clone, Copy, Debug)]
+pub struct Crc32c {
+    rest: u32,
+    update: Update,
+}
 
 impl Default for Crc32c {
     fn default() -> Self {
@@ -49,7 +56,18 @@ impl Default for Crc32c {
 impl Crc32c {
     /// Of nothing.
     pub const fn new() -> Self {
-        Self(u32::MAX)
+        Self::by(by_tables)
+    }
+
+    /// Of nothing; what follows is computed by `update`.
+    pub const fn by(update: Update) -> Self {
+        let rest = u32::MAX;
+        Self { rest, update }
+    }
+
+    /// Forgets what was appended.
+    pub const fn restart(&mut self) {
+        self.rest = u32::MAX;
     }
 
     /// Of one piece.
@@ -61,35 +79,39 @@ impl Crc32c {
 
     /// Appends a piece.
     pub fn update(&mut self, bytes: &[u8]) {
-        let at = |k: usize, x: u64, shift: u32| {
-            // CAST: One byte, which indexes a table of 256.
-            TABLES[k][((x >> shift) & 0xFF) as usize]
-        };
-        let mut rest = self.0;
-        let mut words = bytes.chunks_exact(8);
-        for word in &mut words {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(word);
-            let x = u64::from_le_bytes(eight) ^ u64::from(rest);
-            rest = at(7, x, 0)
-                ^ at(6, x, 8)
-                ^ at(5, x, 16)
-                ^ at(4, x, 24)
-                ^ at(3, x, 32)
-                ^ at(2, x, 40)
-                ^ at(1, x, 48)
-                ^ at(0, x, 56);
-        }
-        for &byte in words.remainder() {
-            rest = (rest >> 8) ^ at(0, u64::from(rest ^ u32::from(byte)), 0);
-        }
-        self.0 = rest;
+        self.rest = (self.update)(self.rest, bytes);
     }
 
     /// The CRC of the pieces so far; more may follow.
     pub const fn value(self) -> u32 {
-        !self.0
+        !self.rest
     }
+}
+
+/// Appends bytes to a remainder, eight at a time.
+pub fn by_tables(mut rest: u32, bytes: &[u8]) -> u32 {
+    let at = |k: usize, x: u64, shift: u32| {
+        // CAST: One byte, which indexes a table of 256.
+        TABLES[k][((x >> shift) & 0xFF) as usize]
+    };
+    let mut words = bytes.chunks_exact(8);
+    for word in &mut words {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(word);
+        let x = u64::from_le_bytes(eight) ^ u64::from(rest);
+        rest = at(7, x, 0)
+            ^ at(6, x, 8)
+            ^ at(5, x, 16)
+            ^ at(4, x, 24)
+            ^ at(3, x, 32)
+            ^ at(2, x, 40)
+            ^ at(1, x, 48)
+            ^ at(0, x, 56);
+    }
+    for &byte in words.remainder() {
+        rest = (rest >> 8) ^ at(0, u64::from(rest ^ u32::from(byte)), 0);
+    }
+    rest
 }
 
 #[cfg(any(test, kunit))]

@@ -8,7 +8,10 @@
 //! [`Item::SectionEnd`] has confirmed them, and the VF only once [`Item::End`] has come.
 
 use super::{
-    crc::Crc32c,
+    crc::{
+        Crc32c,
+        Update, //
+    },
     order::Order,
     parts::{
         End,
@@ -161,6 +164,12 @@ impl Decoder {
             start: 0,
             sections: 0,
         }
+    }
+
+    /// The same, with another way to compute CRCs.
+    pub const fn with_crc(mut self, update: Update) -> Self {
+        self.crc = Crc32c::by(update);
+        self
     }
 
     /// Takes bytes from the front of `input` until something is found; returns how many, and what.
@@ -316,7 +325,7 @@ impl Decoder {
         self.start = self.bytes.saturating_sub(HEAD_LEN as u64);
         let section = self.sections;
         let mut from = super::Reader(self.buffer.split_at(HEAD_LEN).0);
-        self.crc = Crc32c::new();
+        self.crc.restart();
         self.crc.update(self.buffer.split_at(HEAD_LEN - 4).0);
         let mut read = || {
             let head = (from.u16()?, from.u16()?, from.u32()?, from.u32()?);

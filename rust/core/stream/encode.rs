@@ -5,7 +5,10 @@
 
 use super::{
     bytes::Writer,
-    crc::Crc32c,
+    crc::{
+        Crc32c,
+        Update, //
+    },
     order::Order,
     parts::{
         self,
@@ -63,6 +66,12 @@ impl Encoder {
             bytes: 0,
             sections: 0,
         }
+    }
+
+    /// The same, with another way to compute CRCs.
+    pub const fn with_crc(mut self, update: Update) -> Self {
+        self.crc = Crc32c::by(update);
+        self
     }
 
     /// Bytes so far, contents among them.
@@ -292,7 +301,7 @@ impl Encoder {
         to.u16(0);
         to.u32(len);
         to.u32(self.sections);
-        self.crc = Crc32c::new();
+        self.crc.restart();
         self.crc.update(to.written());
         to.u32(self.crc.value());
         self.order = order;
