@@ -6,6 +6,7 @@
 
 pub(crate) mod anon;
 pub(crate) mod boxed;
+pub(crate) mod crc;
 pub(crate) mod driver;
 pub(crate) mod fb;
 pub(crate) mod irq;

@@ -76,6 +76,9 @@ impl InPlaceModule for GimModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         port::init();
         try_pin_init!(Self {
+            _: {
+                ffi::crc::check()?;
+            },
             _control <- chardev::register(),
             _driver <- driver::Registration::new(
                 <LocalModule as kernel::ModuleMetadata>::NAME,

@@ -3,9 +3,11 @@
 //! Migration by ioctls: the file of one VF, which pauses, saves, restores and tracks it.
 //!
 //! - [`save`]: the stream that is read; [`restore`]: the one that is written;
+//! - [`phase`]: where the migration of each VF is;
 //! - [`track`]: which pages have changed; [`dirty`]: the same as a bitmap for user space.
 
 mod dirty;
+pub(crate) mod phase;
 mod restore;
 mod save;
 mod track;
@@ -26,7 +28,10 @@ use kernel::{
 use self::{
     dirty::Log,
     restore::RestoreStream,
-    save::SaveStream,
+    save::{
+        SaveStream,
+        Wishes, //
+    },
     track::Source, //
 };
 use crate::{
@@ -38,8 +43,22 @@ use crate::{
         uapi, //
     },
     gim_core::{
-        stream,
-        types::VfId,
+        dirty::Span,
+        migrate::{
+            Happens,
+            Operation,
+            Phase, //
+        },
+        rounds::Limits,
+        stream::{
+            self,
+            PAGE, //
+        },
+        types::{
+            Ns,
+            VfId,
+            MS, //
+        },
         vf::VfState, //
     },
     gpu::{
@@ -60,6 +79,11 @@ const PAUSE_LIMIT_MS: u32 = 5000;
 
 /// The longest that a caller may wait.
 const PAUSE_MAX_MS: u32 = 60_000;
+
+/// How long a VF is held, if the caller does not say, and at most: guests take a wait of 2 s for a
+/// hang.
+const HOLD_LIMIT_MS: u32 = 800;
+const HOLD_MAX_MS: u32 = 1500;
 
 /// The most that one call reads or writes of the framebuffer.
 const FB_IO_MAX: u64 = 64 << 20;
@@ -129,6 +153,8 @@ impl VfFile {
         info.context_size = header.context_bytes;
         info.dirty_sources = track::sources(&gpu);
         info.version = uapi::GIM_API_VERSION;
+        let now = gpu.stand(self.vf);
+        info.phase = number(self.port.moving(self.vf, |m| m.refresh(now)));
         uapi::write(arg, info)
     }
 
@@ -144,9 +170,65 @@ impl VfFile {
             ms => ms,
         };
         let mut own = self.own.lock();
+        self.may(&gpu, Happens::Pause)?;
         gpu.hold_vf(self.vf, limit)?;
         own.paused = arg.flags & uapi::GIM_PAUSE_KEEP == 0;
+        self.refresh(&gpu);
         Ok(())
+    }
+
+    /// Whether that may be ordered of the engine now: `EBUSY` if not.
+    fn may(&self, gpu: &Gpu, what: Happens) -> Result {
+        let now = gpu.stand(self.vf);
+        self.port.moving(self.vf, |m| m.may_happen(now, what))
+    }
+
+    /// Whether users may do that now: `EBUSY` if not.
+    fn allow(&self, gpu: &Gpu, what: Operation) -> Result {
+        let now = gpu.stand(self.vf);
+        self.port.moving(self.vf, |m| m.allow(now, what))
+    }
+
+    /// Notes what has become of the VF.
+    fn refresh(&self, gpu: &Gpu) {
+        let now = gpu.stand(self.vf);
+        self.port.moving(self.vf, |m| m.refresh(now));
+    }
+
+    fn hold(&self, arg: usize) -> Result {
+        let arg: uapi::gim_vf_hold = uapi::read(arg)?;
+        let known = arg.flags & !uapi::GIM_HOLD_QUIET == 0 && arg.reserved == 0;
+        if !known || arg.limit_ms > HOLD_MAX_MS {
+            return Err(EINVAL);
+        }
+        let (gpu, _) = self.enter()?;
+        let limit = match arg.limit_ms {
+            0 => HOLD_LIMIT_MS,
+            ms => ms,
+        };
+        let _own = self.own.lock();
+        self.may(&gpu, Happens::Hold)?;
+        gpu.hold_vf_for(self.vf, limit)?;
+        let now = gpu.stand(self.vf);
+        self.port.moving(self.vf, |m| {
+            match arg.flags & uapi::GIM_HOLD_QUIET {
+                0 => drop(m.refresh(now)),
+                _ => m.promise(now),
+            };
+        });
+        Ok(())
+    }
+
+    fn touched(&self, arg: usize) -> Result {
+        let arg: uapi::gim_vf_touched = uapi::read(arg)?;
+        let (gpu, _) = self.enter()?;
+        let size = gpu.part(self.vf)?.size();
+        let span = Span::new(arg.offset, arg.length, PAGE.into(), size).map_err(|_| EINVAL)?;
+        if arg.flags != 0 {
+            return Err(EINVAL);
+        }
+        let now = gpu.stand(self.vf);
+        self.port.moving(self.vf, |m| m.touch(now, span.run()))
     }
 
     fn resume(&self) -> Result {
@@ -155,30 +237,30 @@ impl VfFile {
             return Err(EINVAL);
         }
         let mut own = self.own.lock();
-        // Nobody may be reading its state, or writing it.
-        let _claim = match own.log {
-            Some(_) => None,
-            None => Some(self.port.claim(self.vf)?),
-        };
+        self.may(&gpu, Happens::Resume)?;
         own.paused = false;
         gpu.resume_vf(self.vf);
+        self.refresh(&gpu);
         Ok(())
     }
 
     fn save(&self, arg: usize) -> Result<isize> {
         let arg: uapi::gim_vf_save = uapi::read(arg)?;
-        let known = uapi::GIM_SAVE_PRECOPY | uapi::GIM_SAVE_NONBLOCK;
-        if arg.flags & !known != 0 || arg.reserved != 0 {
+        let known = uapi::GIM_SAVE_PRECOPY | uapi::GIM_SAVE_NONBLOCK | uapi::GIM_SAVE_NO_HOLD;
+        if arg.flags & !known != 0 || arg.reserved != 0 || arg.reserved2 != 0 {
             return Err(EINVAL);
         }
         let (gpu, epoch) = self.enter()?;
         let precopy = arg.flags & uapi::GIM_SAVE_PRECOPY != 0;
-        let source = match precopy {
-            true => Some(Source::choose(&gpu, arg.source)?),
-            false => None,
+        let wishes = Wishes {
+            source: match precopy {
+                true => Source::choose(&gpu, arg.source)?,
+                false => Source::Still,
+            },
+            limits: limits(&arg),
         };
         let claim = self.port.claim(self.vf)?;
-        let stream = SaveStream::new(&gpu, claim, self.port.clone(), (self.vf, epoch), source)?;
+        let stream = SaveStream::new(&gpu, claim, self.port.clone(), (self.vf, epoch), &wishes)?;
         drop(gpu);
         let nonblock = match arg.flags & uapi::GIM_SAVE_NONBLOCK {
             0 => 0,
@@ -207,6 +289,7 @@ impl VfFile {
         let (gpu, _) = self.enter()?;
         let source = Source::choose(&gpu, arg.source)?;
         let claim = self.port.claim(self.vf)?;
+        self.allow(&gpu, Operation::Track)?;
         let log = Log::start(&gpu, claim, self.vf, source)?;
         self.own.lock().log = Some(log);
         Ok(())
@@ -233,6 +316,10 @@ impl VfFile {
     fn fb_io(&self, arg: usize, write: bool) -> Result {
         let arg: uapi::gim_fb_io = uapi::read(arg)?;
         let (gpu, epoch) = self.enter()?;
+        let operation = match write {
+            true => Operation::WriteFramebuffer,
+            false => Operation::ReadFramebuffer,
+        };
         let part = gpu.part(self.vf)?;
         let end = arg.offset.checked_add(arg.length).ok_or(EINVAL)?;
         let aligned = arg.offset % 4 == 0 && arg.length % 4 == 0;
@@ -244,6 +331,7 @@ impl VfFile {
         let mut user = usize::try_from(arg.data)?;
         let (mut at, mut left) = (part.offset() + arg.offset, usize::try_from(arg.length)?);
         while left > 0 {
+            self.allow(&gpu, operation)?;
             if !gpu.is_held(self.vf) || gpu.epoch(self.vf) != Some(epoch) {
                 return Err(EBUSY);
             }
@@ -296,6 +384,8 @@ impl AnonFile for VfFile {
             uapi::GIM_IOCTL_VF_QUERY => self.query(arg),
             uapi::GIM_IOCTL_VF_PAUSE => self.pause(arg),
             uapi::GIM_IOCTL_VF_RESUME => self.resume(),
+            uapi::GIM_IOCTL_VF_HOLD => self.hold(arg),
+            uapi::GIM_IOCTL_VF_TOUCHED => self.touched(arg),
             uapi::GIM_IOCTL_VF_SAVE => return self.save(arg),
             uapi::GIM_IOCTL_VF_RESTORE => return self.restore(arg),
             uapi::GIM_IOCTL_VF_DIRTY_START => self.dirty_start(arg),
@@ -322,6 +412,41 @@ impl AnonFile for VfFile {
         if own.paused {
             gpu.resume_vf(self.vf);
         }
+    }
+}
+
+/// What the caller of `GIM_VF_SAVE` allows.
+fn limits(arg: &uapi::gim_vf_save) -> Limits {
+    let or = |ms: u32, default: Ns| match ms {
+        0 => default,
+        ms => Ns::from(ms).saturating_mul(MS),
+    };
+    Limits {
+        downtime: or(arg.downtime_ms, Limits::DEFAULT.downtime),
+        brownout: match arg.flags & uapi::GIM_SAVE_NO_HOLD {
+            0 => or(arg.brownout_ms, Limits::DEFAULT.brownout),
+            _ => 0,
+        },
+        rounds: match arg.rounds {
+            0 => Limits::DEFAULT.rounds,
+            n => n,
+        },
+    }
+}
+
+/// The number of a phase in the uAPI.
+fn number(phase: Phase) -> u32 {
+    match phase {
+        Phase::Idle => uapi::GIM_PHASE_IDLE,
+        Phase::PreCopy => uapi::GIM_PHASE_PRECOPY,
+        Phase::Held => uapi::GIM_PHASE_HELD,
+        Phase::Stopped => uapi::GIM_PHASE_STOPPED,
+        Phase::Copying => uapi::GIM_PHASE_COPYING,
+        Phase::Saved => uapi::GIM_PHASE_SAVED,
+        Phase::Restoring => uapi::GIM_PHASE_RESTORING,
+        Phase::Restored => uapi::GIM_PHASE_RESTORED,
+        Phase::Failed => uapi::GIM_PHASE_FAILED,
+        Phase::Broken => uapi::GIM_PHASE_BROKEN,
     }
 }
 

@@ -19,8 +19,12 @@ use kernel::{
 
 use crate::{
     ffi::pci::Address,
-    gim_core::types::VfId,
-    gpu::Gpu, //
+    gim_core::types::{
+        VfId,
+        MAX_VFS, //
+    },
+    gpu::Gpu,
+    migrate::phase::Move, //
 };
 
 global_lock! {
@@ -41,6 +45,8 @@ struct Inner {
     visits: u32,
     /// VFs that somebody saves, restores or tracks: a bit each.
     claimed: u32,
+    /// Where the migration of each VF is.
+    moves: [Move; MAX_VFS],
 }
 
 /// The door to one GPU.
@@ -63,6 +69,7 @@ impl Port {
                     gpu: Some(gpu.clone()),
                     visits: 0,
                     claimed: 0,
+                    moves: [Move::NONE; MAX_VFS],
                 }),
                 left <- new_condvar!("gim::port"),
             }? Error),
@@ -86,6 +93,11 @@ impl Port {
     /// Whether the GPU is still there.
     pub(crate) fn is_open(&self) -> bool {
         self.inner.lock().gpu.is_some()
+    }
+
+    /// Looks at where the migration of a VF is, or changes it.
+    pub(crate) fn moving<R>(&self, vf: VfId, f: impl FnOnce(&mut Move) -> R) -> R {
+        f(&mut self.inner.lock().moves[vf.index()])
     }
 
     /// Takes a VF for one purpose: to be saved, restored or tracked. `EBUSY` if somebody has it.

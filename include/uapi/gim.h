@@ -63,6 +63,20 @@ enum gim_vf_state {
 	GIM_VF_QUARANTINED = 6,
 };
 
+/* Where the migration of a VF is. */
+enum gim_vf_phase {
+	GIM_PHASE_IDLE = 0,		/* there is none */
+	GIM_PHASE_PRECOPY = 1,		/* it runs, and is being saved */
+	GIM_PHASE_HELD = 2,		/* the same, but it is held off the engine for a while */
+	GIM_PHASE_STOPPED = 3,		/* it is paused */
+	GIM_PHASE_COPYING = 4,		/* it is paused, and is being saved */
+	GIM_PHASE_SAVED = 5,		/* it is paused, the end of its stream was read */
+	GIM_PHASE_RESTORING = 6,	/* it is being filled */
+	GIM_PHASE_RESTORED = 7,		/* it is filled, and waits to be resumed */
+	GIM_PHASE_FAILED = 8,		/* it is paused, its stream is void and open */
+	GIM_PHASE_BROKEN = 9,		/* it is not paused, its stream is void and open */
+};
+
 /* Where the knowledge of changed pages comes from. */
 #define GIM_DIRTY_SRC_AUTO	0	/* the device's if it has one, else software */
 #define GIM_DIRTY_SRC_HW	1	/* the device marks every write */
@@ -79,7 +93,7 @@ enum gim_vf_state {
  * @context_size: out: bytes of the context image
  * @dirty_sources: out: a bit per GIM_DIRTY_SRC_* that can be had
  * @version: out: GIM_API_VERSION
- * @reserved: out: 0
+ * @phase: out: enum gim_vf_phase
  */
 struct gim_vf_info {
 	__u32 argsz;
@@ -90,7 +104,7 @@ struct gim_vf_info {
 	__u32 context_size;
 	__u32 dirty_sources;
 	__u32 version;
-	__u32 reserved;
+	__u32 phase;
 };
 #define GIM_VF_INFO_LOADED	(1 << 0)	/* a guest driver is loaded */
 #define GIM_VF_INFO_PAUSED	(1 << 1)	/* held by GIM_VF_PAUSE or a restore */
@@ -117,8 +131,9 @@ struct gim_vf_pause {
 #define GIM_VF_PAUSE	_IOW(GIM_IOC_MAGIC, 0x11, struct gim_vf_pause)
 
 /*
- * Lets a paused VF run again.  After a restore this is what starts it; interrupts that may have
- * been lost are raised.  Errors: EINVAL it is not paused, EBUSY a stream is not at its end.
+ * Lets a paused or held VF run again.  After a restore this is what starts it; interrupts that may
+ * have been lost are raised.  A stream that saves the VF and is not at its end is void then.
+ * Errors: EINVAL it is not paused, EBUSY it is being restored.
  */
 #define GIM_VF_RESUME	_IO(GIM_IOC_MAGIC, 0x12)
 
@@ -128,11 +143,17 @@ struct gim_vf_pause {
  * @flags: GIM_SAVE_*
  * @source: GIM_DIRTY_SRC_*; only looked at with GIM_SAVE_PRECOPY
  * @reserved: 0
+ * @downtime_ms: how long the VF may be paused, for the advice of GIM_STREAM_QUERY; 0: 300 ms
+ * @brownout_ms: how long it may be held before that; 0: 800 ms
+ * @rounds: how many rounds there may be before that; 0: 30
+ * @reserved2: 0
  *
  * Returns the stream (close-on-exec), which is read.  Without GIM_SAVE_PRECOPY the VF must be
  * paused.  With it, pages are streamed while the VF runs, round after round; read() fails with
- * ENOMSG where nothing is dirty at the moment.  Once the VF is paused, read() delivers what is
- * left, and then 0.  Closing the stream early forgets it and changes nothing of the VF.
+ * ENOMSG where nothing is dirty at the moment, as far as is known.  GIM_STREAM_QUERY advises when
+ * to hold and when to pause the VF; the caller decides.  Once the VF is paused, read() delivers
+ * what is left, and then 0.  Closing the stream early forgets it and changes nothing of the VF.  A
+ * VF that is resumed before the stream is at its end spoils it: read() fails with EIO.
  *
  * Errors: EBUSY there is a stream or dirty tracking already, or the VF is in no state to be saved;
  * EOPNOTSUPP that source cannot be had.
@@ -142,9 +163,14 @@ struct gim_vf_save {
 	__u32 flags;
 	__u32 source;
 	__u32 reserved;
+	__u32 downtime_ms;
+	__u32 brownout_ms;
+	__u32 rounds;
+	__u32 reserved2;
 };
 #define GIM_SAVE_PRECOPY	(1 << 0)
 #define GIM_SAVE_NONBLOCK	(1 << 1)	/* the stream has O_NONBLOCK */
+#define GIM_SAVE_NO_HOLD	(1 << 2)	/* the VF will not be held before it is paused */
 #define GIM_VF_SAVE	_IOW(GIM_IOC_MAGIC, 0x13, struct gim_vf_save)
 
 /**
@@ -251,6 +277,61 @@ struct gim_fb_io {
 #define GIM_VF_RESET	_IO(GIM_IOC_MAGIC, 0x1B)
 
 /**
+ * struct gim_vf_hold - argument of GIM_VF_HOLD
+ * @argsz: sizeof(struct gim_vf_hold)
+ * @flags: GIM_HOLD_*
+ * @limit_ms: how long at most, from now on: 1 to 1500; 0: 800
+ * @reserved: 0
+ *
+ * Takes a VF whose stream (GIM_SAVE_PRECOPY) is open off the engine while its vCPUs run: to its
+ * guest it is a long wait for the next slice.  It ends by itself when the time is over, with
+ * GIM_VF_RESUME, and when the stream is closed; GIM_VF_PAUSE turns it into the pause, between which
+ * the VF does not run.  Returns when the VF's state is saved.
+ *
+ * With GIM_HOLD_QUIET the caller promises that no CPU (and no other device) has the VF's
+ * framebuffer mapped for writing, from before the call until the hold ends or the VF is paused,
+ * except for what GIM_VF_TOUCHED tells before the VF is paused.  Then, where changes
+ * are found by software, what is looked at during the hold is final and need not be looked at during
+ * the pause.  Without the promise all is looked at again once the VF is paused.
+ *
+ * Errors: EBUSY there is no such stream, the VF is held or paused already, its guest has full
+ * access or it is being reset; ETIMEDOUT it did not leave the engine in time (it goes on running).
+ */
+struct gim_vf_hold {
+	__u32 argsz;
+	__u32 flags;
+	__u32 limit_ms;
+	__u32 reserved;
+};
+#define GIM_HOLD_QUIET	(1 << 0)
+#define GIM_VF_HOLD	_IOW(GIM_IOC_MAGIC, 0x1C, struct gim_vf_hold)
+
+/**
+ * struct gim_vf_touched - argument of GIM_VF_TOUCHED
+ * @argsz: sizeof(struct gim_vf_touched)
+ * @flags: 0
+ * @offset: first byte, multiple of 4096
+ * @length: bytes, multiple of 4096, not 0
+ *
+ * This part of the framebuffer of a held VF is written by a CPU although GIM_HOLD_QUIET promised that
+ * it would not be: it is read again when the VF is paused, so this must be said before.  Errors: EINVAL as said above, or outside; EBUSY the VF is not held.
+ */
+struct gim_vf_touched {
+	__u32 argsz;
+	__u32 flags;
+	__u64 offset;
+	__u64 length;
+};
+#define GIM_VF_TOUCHED	_IOW(GIM_IOC_MAGIC, 0x1D, struct gim_vf_touched)
+
+/* What the driver advises next, in view of the limits that GIM_VF_SAVE was given. */
+#define GIM_NEXT_READ		0	/* nothing is known yet: read on */
+#define GIM_NEXT_ROUND		1	/* another round is worth it: read on */
+#define GIM_NEXT_HOLD		2	/* hold the VF, read until ENOMSG, then pause it */
+#define GIM_NEXT_PAUSE		3	/* pause it at once */
+#define GIM_NEXT_GIVE_UP	4	/* no round helps: the limits cannot be kept */
+
+/**
  * struct gim_stream_info - how far a stream is; argument of GIM_STREAM_QUERY
  * @argsz: in: sizeof(struct gim_stream_info); out: what the driver knows
  * @flags: out: GIM_STREAM_*
@@ -261,6 +342,16 @@ struct gim_fb_io {
  * @state_bytes: out: bytes that follow the last page, at most
  * @passed_bytes: out: bytes read (or written) so far
  * @zero_pages: out: pages that were zero and cost nothing
+ * @left_bytes: out: bytes that were still to be sent when the last round (with software: the last
+ *              sweep of looks) ended
+ * @brownout_ns: out: how long a hold would have to last then
+ * @blackout_ns: out: how long the pause after such a hold would last
+ * @at_once_ns: out: how long a pause without a hold would last
+ * @rate: out: bytes per second that are read, while there is something to read
+ * @next: out: GIM_NEXT_*
+ * @reserved2: out: 0
+ *
+ * The last six are of a stream that saves a VF while it runs; they count on what was measured so far.
  */
 struct gim_stream_info {
 	__u32 argsz;
@@ -272,6 +363,13 @@ struct gim_stream_info {
 	__u64 state_bytes;
 	__u64 passed_bytes;
 	__u64 zero_pages;
+	__u64 left_bytes;
+	__u64 brownout_ns;
+	__u64 blackout_ns;
+	__u64 at_once_ns;
+	__u64 rate;
+	__u32 next;
+	__u32 reserved2;
 };
 #define GIM_STREAM_PRECOPY	(1 << 0)	/* the VF still runs */
 #define GIM_STREAM_COMPLETE	(1 << 1)	/* the end was read or written */

@@ -14,7 +14,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        ArcBorrow, //
     },
     types::ForeignOwnable,
     uaccess::{
@@ -63,12 +64,12 @@ pub(crate) mod ready {
 }
 
 /// What stands behind a file without a name.
-pub(crate) trait AnonFile: Send + Sync + 'static {
+pub(crate) trait AnonFile: Sized + Send + Sync + 'static {
     /// What /proc/PID/fd shows.
     const NAME: &'static CStr;
 
     /// read(): returns how many bytes were written to `out`; 0 is the end.
-    fn read(&self, _out: UserSliceWriter) -> Result<usize> {
+    fn read(_this: ArcBorrow<'_, Self>, _out: UserSliceWriter) -> Result<usize> {
         Err(EINVAL)
     }
 
@@ -141,9 +142,17 @@ impl<T: AnonFile> Table<T> {
     /// `file` must be a file made by [`open`] for this type, which is not released before `'a` ends.
     unsafe fn of<'a>(file: *mut bindings::file) -> &'a T {
         // SAFETY: The private data is an `Arc<T>` that the file owns.
-        let data = unsafe { Arc::<T>::borrow((*file).private_data) };
+        let data = unsafe { Self::borrow(file) };
         // SAFETY: As above: it lives as long as the file.
         unsafe { &*core::ptr::from_ref(&*data) }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::of`].
+    unsafe fn borrow<'a>(file: *mut bindings::file) -> ArcBorrow<'a, T> {
+        // SAFETY: The private data is an `Arc<T>` that the file owns.
+        unsafe { Arc::<T>::borrow((*file).private_data) }
     }
 
     /// # Safety
@@ -156,9 +165,9 @@ impl<T: AnonFile> Table<T> {
         _: *mut bindings::loff_t,
     ) -> isize {
         // SAFETY: The VFS calls this for files with this table, and holds them.
-        let this = unsafe { Self::of(file) };
+        let this = unsafe { Self::borrow(file) };
         let out = UserSlice::new(UserPtr::from_ptr(buf.cast()), len).writer();
-        count(this.read(out))
+        count(T::read(this, out))
     }
 
     /// # Safety

@@ -23,10 +23,15 @@ mod c {
         pub(super) fn memset_io(addr: *mut c_void, value: c_int, size: usize);
         pub(super) fn memcpy_fromio(to: *mut c_void, from: *const c_void, size: usize);
         pub(super) fn memcpy_toio(to: *mut c_void, from: *const c_void, size: usize);
+        pub(super) fn gim_read_wc(to: *mut c_void, from: *const c_void, len: usize);
+        pub(super) fn gim_can_read_wc() -> bool;
         pub(super) fn ioread32(addr: *const c_void) -> c_uint;
         pub(super) fn iowrite32(value: c_uint, addr: *mut c_void);
     }
 }
+
+/// What streaming loads fetch at once, in bytes.
+const LINE: usize = 64;
 
 /// A mapped piece of the aperture.
 ///
@@ -97,10 +102,16 @@ impl FbWindow {
         if end > self.size {
             return Err(EINVAL);
         }
-        // SAFETY: Inside of the mapping; the destination is ours alone.
+        let aligned = at % LINE == 0 && to.len() % LINE == 0 && to.as_ptr().addr() % LINE == 0;
+        // SAFETY: Inside of the mapping; the destination is ours alone; what the fast way asks of
+        // alignment, CPU and context was checked.
         unsafe {
             let from = self.addr.as_ptr().byte_add(at);
-            c::memcpy_fromio(to.as_mut_ptr().cast(), from, to.len());
+            if aligned && c::gim_can_read_wc() {
+                c::gim_read_wc(to.as_mut_ptr().cast(), from, to.len());
+            } else {
+                c::memcpy_fromio(to.as_mut_ptr().cast(), from, to.len());
+            }
         }
         Ok(())
     }

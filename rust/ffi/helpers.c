@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What Rust cannot reach: inline functions and macros of the kernel's headers. */
+#include <asm/fpu/api.h>
 #include <linux/capability.h>
+#include <linux/crc32.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/ratelimit.h>
@@ -183,4 +185,64 @@ int gim_pci_domain(struct pci_dev *dev)
 bool gim_capable(void)
 {
 	return capable(CAP_SYS_ADMIN);
+}
+
+/**
+ * gim_crc32c() - append bytes to a CRC32C
+ * @rest: remainder so far, not inverted
+ * @bytes: what to append
+ * @len: how many bytes
+ *
+ * Return: the new remainder.
+ */
+u32 gim_crc32c(u32 rest, const void *bytes, size_t len)
+{
+	return crc32c(rest, bytes, len);
+}
+
+/* Bytes between two chances to be preempted: the FPU is not to be held for long. */
+#define GIM_WC_CHUNK 4096
+
+/**
+ * gim_read_wc() - read from memory that is mapped write-combining
+ * @to: where to, 16-byte aligned
+ * @from: device memory, 16-byte aligned
+ * @len: bytes, a multiple of 64
+ *
+ * Ordinary loads of such memory go to the bus one by one; streaming loads fetch lines.  Needs
+ * SSE4.1, and a context in which the FPU may be used.
+ */
+void gim_read_wc(void *to, const void *from, size_t len)
+{
+	while (len) {
+		size_t n = min_t(size_t, len, GIM_WC_CHUNK);
+		const void *end = from + n;
+
+		kernel_fpu_begin();
+		while (from < end) {
+			asm volatile("movntdqa   (%0), %%xmm0\n\t"
+				     "movntdqa 16(%0), %%xmm1\n\t"
+				     "movntdqa 32(%0), %%xmm2\n\t"
+				     "movntdqa 48(%0), %%xmm3\n\t"
+				     "movaps %%xmm0,   (%1)\n\t"
+				     "movaps %%xmm1, 16(%1)\n\t"
+				     "movaps %%xmm2, 32(%1)\n\t"
+				     "movaps %%xmm3, 48(%1)\n\t"
+				     : : "r"(from), "r"(to) : "memory");
+			from += 64;
+			to += 64;
+		}
+		kernel_fpu_end();
+		len -= n;
+	}
+}
+
+/**
+ * gim_can_read_wc() - whether gim_read_wc() may be used now
+ *
+ * Return: true if the CPU can and the context allows it.
+ */
+bool gim_can_read_wc(void)
+{
+	return boot_cpu_has(X86_FEATURE_XMM4_1) && irq_fpu_usable();
 }

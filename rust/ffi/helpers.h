@@ -17,5 +17,8 @@ bool gim_pci_gone(struct pci_dev *dev);
 struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n);
 int gim_pci_domain(struct pci_dev *dev);
 bool gim_capable(void);
+u32 gim_crc32c(u32 rest, const void *bytes, size_t len);
+void gim_read_wc(void *to, const void *from, size_t len);
+bool gim_can_read_wc(void);
 
 #endif

@@ -25,7 +25,18 @@ unsafe impl Sync for OwnQueue {}
 impl OwnQueue {
     /// Makes a queue; `name` is what its worker is called.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        let flags = bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_HIGHPRI;
+        Self::with(
+            name,
+            bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags_WQ_HIGHPRI,
+        )
+    }
+
+    /// Makes a queue for work that may take all day.
+    pub(crate) fn patient(name: &'static CStr) -> Result<Self> {
+        Self::with(name, bindings::wq_flags_WQ_UNBOUND)
+    }
+
+    fn with(name: &'static CStr, flags: c_uint) -> Result<Self> {
         // SAFETY: The format takes one string, which is given.
         let wq = unsafe {
             bindings::alloc_workqueue_noprof(c"%s".as_char_ptr(), flags, 0, name.as_char_ptr())

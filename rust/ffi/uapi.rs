@@ -60,6 +60,8 @@ arguments!(
     gim_open_vf,
     gim_vf_info,
     gim_vf_pause,
+    gim_vf_hold,
+    gim_vf_touched,
     gim_vf_save,
     gim_vf_restore,
     gim_dirty_start,

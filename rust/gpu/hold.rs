@@ -17,7 +17,11 @@ use crate::{
         },
         event::Event,
         partition::Part,
-        types::VfId,
+        types::{
+            Ns,
+            VfId,
+            MS, //
+        },
         vf::VfState, //
     },
     hw::sdma::Job, //
@@ -30,7 +34,59 @@ const WINDOW: u64 = 16 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch(u32);
 
+/// How a VF stands with the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stand {
+    /// Which life of it this is; `None`: it is not enabled.
+    pub(crate) epoch: Option<Epoch>,
+    /// As long as it is held and this does not change, it has not run.
+    pub(crate) stay: u32,
+    /// It is to be off the engine: perhaps a reset goes on.
+    pub(crate) ordered: bool,
+    /// It is off the engine and its state is saved.
+    pub(crate) held: bool,
+    /// That ends by itself.
+    pub(crate) bounded: bool,
+}
+
 impl Gpu {
+    /// How the VF stands.
+    pub(crate) fn stand(&self, vf: VfId) -> Stand {
+        self.with(|st| {
+            let there = vf.raw() < st.engine.count();
+            let filled = st.engine.adoption(vf) == Adoption::Restored;
+            let held = filled || st.engine.held(vf) == Held::Yes;
+            Stand {
+                epoch: there.then(|| Epoch(st.epochs[vf.index()])),
+                stay: st.engine.stay(vf),
+                ordered: filled || st.engine.held(vf) != Held::No,
+                held: held && st.engine.vf_state(vf) == VfState::Suspended,
+                bounded: st.engine.bounded(vf),
+            }
+        })
+    }
+
+    /// Takes a VF off the engine for at most `limit_ms` from now on; waits until its state is
+    /// saved.
+    ///
+    /// Errors: as [`Self::hold_vf`]; `ETIMEDOUT` too if its time was over before.
+    pub(crate) fn hold_vf_for(self: &Arc<Self>, vf: VfId, limit_ms: u32) -> Result {
+        self.may_hold(vf)?;
+        let ns = Ns::from(limit_ms).saturating_mul(MS);
+        self.tell(Event::Hold { vf, ns });
+        let met = self.wait(limit_ms, |st| st.engine.held(vf) != Held::Pending);
+        match met {
+            Ok(()) if self.stand(vf).held => Ok(()),
+            Ok(()) => Err(ETIMEDOUT),
+            Err(e) => {
+                if self.stand(vf).bounded {
+                    self.resume_vf(vf);
+                }
+                Err(e.into())
+            }
+        }
+    }
+
     /// Which life of the VF this is; `None` if it is not enabled.
     pub(crate) fn epoch(&self, vf: VfId) -> Option<Epoch> {
         self.with(|st| {
@@ -45,13 +101,17 @@ impl Gpu {
     /// Errors: `EBUSY` its guest has full access, or it is being reset; `EPERM` it is quarantined;
     /// `ESRCH` it is not enabled; `ETIMEDOUT`, `EINTR`: it runs on.
     pub(crate) fn hold_vf(self: &Arc<Self>, vf: VfId, limit_ms: u32) -> Result {
-        match self.with(|st| st.engine.vf_state(vf)) {
-            VfState::Available | VfState::Active | VfState::Suspended => {}
-            VfState::FullAccess | VfState::Resetting => return Err(EBUSY),
-            VfState::Quarantined => return Err(EPERM),
-            VfState::Unavailable => return Err(ESRCH),
-        }
+        self.may_hold(vf)?;
         self.pause_vf_within(vf, limit_ms)
+    }
+
+    fn may_hold(&self, vf: VfId) -> Result {
+        match self.with(|st| st.engine.vf_state(vf)) {
+            VfState::Available | VfState::Active | VfState::Suspended => Ok(()),
+            VfState::FullAccess | VfState::Resetting => Err(EBUSY),
+            VfState::Quarantined => Err(EPERM),
+            VfState::Unavailable => Err(ESRCH),
+        }
     }
 
     /// Whether the VF is off the engine and stays so.

@@ -21,10 +21,14 @@ use super::{
     PIECE,
 };
 use crate::{
-    ffi::uapi,
+    ffi::{
+        timer,
+        uapi, //
+    },
     gim_core::{
         dirty::Span,
-        hash::PAGE_BYTES,
+        stream::Run,
+        track::Keeps,
         types::VfId, //
     },
     gpu::{
@@ -47,17 +51,19 @@ pub(super) struct Log {
 impl Log {
     /// Begins; nothing has changed yet.
     pub(super) fn start(gpu: &Arc<Gpu>, claim: Claimed, vf: VfId, source: Source) -> Result<Self> {
-        let part = gpu.part(vf)?;
-        let pages = usize::try_from(part.size())? / PAGE_BYTES;
         let mut log = Self {
-            tracker: Tracker::start(gpu, vf, source, pages)?,
+            tracker: Tracker::start(gpu, vf, source, Keeps::Seen, timer::now_ns())?,
             vf,
             fb: FbAccess::new(),
             buf: VVec::zeroed(PIECE, GFP_KERNEL)?,
             _claim: claim,
         };
         if log.tracker.by_reading() {
-            log.look(gpu, (0, pages))?;
+            let all = Run {
+                first: 0,
+                count: log.tracker.pages(),
+            };
+            log.look(gpu, all)?;
         }
         log.tracker.map()?.clear_all();
         Ok(log)
@@ -68,10 +74,10 @@ impl Log {
         self.tracker.stop(gpu);
     }
 
-    fn look(&mut self, gpu: &Arc<Gpu>, range: (usize, usize)) -> Result {
+    fn look(&mut self, gpu: &Arc<Gpu>, run: Run) -> Result {
         let base = gpu.part(self.vf)?.offset();
         self.tracker
-            .scan(gpu, &mut self.fb, base, range, &mut self.buf)
+            .scan(gpu, &mut self.fb, base, run, &mut self.buf)
     }
 
     /// Answers `GIM_VF_DIRTY_GET`.
@@ -84,9 +90,7 @@ impl Log {
             .inspect_err(|e| dev_dbg!(gpu.hw().pf.get(), "{}\n", Show(*e)))
             .map_err(|_| EINVAL)?;
         if self.tracker.by_reading() {
-            let first = usize::try_from(span.run().first)?;
-            let count = usize::try_from(span.run().count)?;
-            self.look(gpu, (first, first + count))?;
+            self.look(gpu, span.run())?;
         } else {
             self.tracker.collect(gpu);
         }

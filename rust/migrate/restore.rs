@@ -22,9 +22,11 @@ use crate::{
             ready,
             AnonFile, //
         },
+        crc,
         uapi, //
     },
     gim_core::{
+        migrate::Happens,
         stream::{
             self,
             Decoder,
@@ -104,7 +106,7 @@ impl RestoreStream {
         vf: VfId,
     ) -> Result<Arc<Self>> {
         let header = header(gpu, vf)?;
-        let dec = KBox::new(Decoder::new(header), GFP_KERNEL)?;
+        let dec = KBox::new(Decoder::new(header).with_crc(crc::update), GFP_KERNEL)?;
         let bytes = usize::try_from(header.context_bytes)?;
         let input = VVec::zeroed(TAKE, GFP_KERNEL)?;
         let kept = Kept {
@@ -114,9 +116,18 @@ impl RestoreStream {
             mailbox: Mailbox::default(),
             again: false,
         };
-        gpu.adopt(vf)?;
+        let now = gpu.stand(vf);
+        port.moving(vf, |m| m.happens(now, Happens::Restore))?;
+        let (there, opened) = (gpu.adopt(vf), port.clone());
+        let close = |_: &Error| {
+            let now = gpu.stand(vf);
+            let _ = opened.moving(vf, |m| m.happens(now, Happens::Close));
+        };
+        there.inspect_err(close)?;
         // From here on it has to be given back.
-        let epoch = gpu.epoch(vf).ok_or(ESRCH)?;
+        let now = gpu.stand(vf);
+        let epoch = now.epoch.ok_or(ESRCH).inspect_err(close)?;
+        port.moving(vf, |m| m.adopted(now));
         let made = Arc::pin_init(
             try_pin_init!(Self {
                 port,
@@ -134,7 +145,10 @@ impl RestoreStream {
             }? Error),
             GFP_KERNEL,
         );
-        made.inspect_err(|_| gpu.give_up_vf(vf))
+        made.inspect_err(|e| {
+            gpu.give_up_vf(vf);
+            close(e);
+        })
     }
 
     fn query(&self, arg: usize) -> Result {
@@ -268,6 +282,14 @@ impl AnonFile for RestoreStream {
             // It may have been reset by its user, or by the host.
             let (vf, epoch) = (restore.vf, restore.epoch);
             let done = gpu.fill(vf, epoch, || restore.take(&gpu, n));
+            let what = match (&done, restore.phase) {
+                (Err(_), _) => Happens::Error,
+                (_, Phase::Complete) => Happens::End,
+                _ => continue,
+            };
+            let now = gpu.stand(vf);
+            // A reset has ended it already, perhaps.
+            let _ = self.port.moving(vf, |m| m.happens(now, what));
             if let Err(e) = done {
                 restore.give_back(&gpu);
                 restore.phase = Phase::Broken(e);
@@ -296,6 +318,8 @@ impl AnonFile for RestoreStream {
         let mut restore = self.restore.lock();
         if let Ok(gpu) = self.port.enter() {
             restore.give_back(&gpu);
+            let (vf, now) = (restore.vf, gpu.stand(restore.vf));
+            let _ = self.port.moving(vf, |m| m.happens(now, Happens::Close));
         }
     }
 }

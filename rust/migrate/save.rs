@@ -2,20 +2,38 @@
 
 //! The stream that is read: framebuffer in rounds while the VF runs, then what is left and its
 //! state once it is paused.
+//!
+//! - [`pages`]: rounds; what comes next decides the core's `course`;
+//! - [`look`]: where software looks for changes, beside the reader;
+//! - [`meter`]: how long it will take, and what to do next, as the core's `rounds` has it.
 
+mod look;
+mod meter;
 mod pages;
 
 use kernel::{
+    impl_has_work,
+    new_condvar,
     new_mutex,
+    new_work,
     prelude::*,
     sync::{
         Arc,
+        ArcBorrow,
+        CondVar,
+        CondVarTimeoutResult,
         Mutex, //
     },
-    uaccess::UserSliceWriter, //
+    time::msecs_to_jiffies,
+    uaccess::UserSliceWriter,
+    workqueue::Work, //
 };
 
-use self::pages::Round;
+use self::{
+    look::Scratch,
+    meter::Meter,
+    pages::Batch, //
+};
 use super::{
     header,
     track::{
@@ -30,10 +48,16 @@ use crate::{
             ready,
             AnonFile, //
         },
+        crc,
+        queue::OwnQueue,
+        timer,
         uapi, //
     },
     gim_core::{
+        course::Course,
         hash::PAGE_BYTES,
+        migrate::Happens,
+        rounds::Limits,
         stream::{
             self,
             Encoder,
@@ -44,6 +68,7 @@ use crate::{
             SCRATCH,
             TRAILER_LEN, //
         },
+        track::Keeps,
         types::VfId, //
     },
     gpu::{
@@ -62,6 +87,9 @@ use crate::{
 /// Bytes that one step stages at most: a full PAGES section and a few small ones.
 const STAGED_MAX: usize = PIECE + PAGES_MAX as usize * RUN_LEN + HEAD_LEN + 5 * SCRATCH;
 
+/// The longest that one read waits for the last look; then it is asked again.
+const WAIT_MS: u32 = 1000;
+
 /// Where the stream is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -78,8 +106,12 @@ enum Phase {
 enum Step {
     /// Something may be staged.
     Staged,
+    /// The same, and a round is over: the reader is to look around.
+    Round,
     /// Nothing is dirty at the moment, and the VF runs.
     Quiet,
+    /// The last look has to come further.
+    Wait,
 }
 
 /// A VF being saved.
@@ -88,6 +120,20 @@ pub(super) struct SaveStream {
     port: Arc<Port>,
     #[pin]
     save: Mutex<Save>,
+    /// A look has come further.
+    #[pin]
+    looked: CondVar,
+    #[pin]
+    work: Work<Self>,
+    #[pin]
+    scratch: Mutex<Scratch>,
+    /// Where looks are done, until the stream is closed.
+    #[pin]
+    queue: Mutex<Option<OwnQueue>>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for SaveStream { self.work }
 }
 
 struct Save {
@@ -101,13 +147,29 @@ struct Save {
     sent: usize,
     made: usize,
     fb: FbAccess,
+    /// Where the VF's framebuffer begins.
+    base: u64,
     /// Contents of pages, before it is known which are sent.
     pages: VVec<u8>,
-    tracker: Option<Tracker>,
-    round: Round,
+    batch: Batch,
+    tracker: Tracker,
+    course: Course,
+    meter: Meter,
+    /// A sweep of looks is to be made.
+    sweep: bool,
+    /// The worker is to be woken.
+    wake: bool,
+    /// The stay during which the last look was begun: what it finds is final while that lasts.
+    last_stay: Option<u32>,
     zero_pages: u64,
     passed: u64,
     _claim: Claimed,
+}
+
+/// What the caller wants of a stream.
+pub(super) struct Wishes {
+    pub(super) source: Source,
+    pub(super) limits: Limits,
 }
 
 impl SaveStream {
@@ -119,72 +181,116 @@ impl SaveStream {
         claim: Claimed,
         port: Arc<Port>,
         (vf, epoch): (VfId, Epoch),
-        source: Option<Source>,
+        wishes: &Wishes,
     ) -> Result<Arc<Self>> {
-        if source.is_none() && !gpu.is_held(vf) {
+        if wishes.source == Source::Still && !gpu.is_held(vf) {
             return Err(EBUSY);
         }
         let header = header(gpu, vf)?;
-        let count = usize::try_from(header.fb_bytes)? / PAGE_BYTES;
         let staged = VVec::zeroed(STAGED_MAX, GFP_KERNEL)?;
         let pages = VVec::zeroed(PIECE, GFP_KERNEL)?;
-        let tracker = match source {
-            Some(source) => Some(Tracker::start(gpu, vf, source, count)?),
-            None => None,
-        };
-        Arc::pin_init(
+        let scratch = Scratch::new(wishes.source)?;
+        let queue = OwnQueue::patient(c"gim-look")?;
+        let now = timer::now_ns();
+        let tracker = Tracker::start(gpu, vf, wishes.source, Keeps::Sent, now)?;
+        let meter = Meter::new(wishes.limits, tracker.pages(), now);
+        let base = gpu.part(vf)?.offset();
+        let opened = port.clone();
+        let made = Arc::pin_init(
             try_pin_init!(Self {
                 port,
                 save <- new_mutex!(Save {
                     vf,
                     epoch,
                     phase: Phase::Header,
-                    enc: Encoder::new(header),
+                    enc: Encoder::new(header).with_crc(crc::update),
                     context_bytes: header.context_bytes,
                     staged,
                     sent: 0,
                     made: 0,
                     fb: FbAccess::new(),
+                    base,
                     pages,
+                    batch: Batch::NONE,
                     tracker,
-                    round: Round::first(count),
+                    course: Course::new(),
+                    meter,
+                    sweep: false,
+                    wake: false,
+                    last_stay: None,
                     zero_pages: 0,
                     passed: 0,
                     _claim: claim,
-                }),
+                }, "gim::save"),
+                looked <- new_condvar!("gim::looked"),
+                work <- new_work!("gim::look"),
+                scratch <- new_mutex!(scratch, "gim::scratch"),
+                queue <- new_mutex!(Some(queue), "gim::look_queue"),
             }? Error),
             GFP_KERNEL,
-        )
+        )?;
+        let now = gpu.stand(vf);
+        opened.moving(vf, |m| m.happens(now, Happens::Save))?;
+        Ok(made)
     }
 
     fn query(&self, arg: usize) -> Result {
         let mut info: uapi::gim_stream_info = uapi::read(arg)?;
         let save = self.save.lock();
-        let held = match self.port.enter() {
-            Ok(gpu) => gpu.is_held(save.vf),
+        let paused = match self.port.enter() {
+            Ok(gpu) => {
+                let now = gpu.stand(save.vf);
+                now.held && !now.bounded
+            }
             Err(_) => false,
         };
         info.flags = match save.phase {
             Phase::Done => uapi::GIM_STREAM_COMPLETE,
-            Phase::Header | Phase::Pages if !held => uapi::GIM_STREAM_PRECOPY,
+            Phase::Header | Phase::Pages if !paused => uapi::GIM_STREAM_PRECOPY,
             _ => 0,
         };
         let page = u64::try_from(PAGE_BYTES)?;
+        let known = save.tracker.known().saturating_mul(page);
         info.round = save.enc.rounds();
-        info.initial_bytes = save.round.initial_pages() * page;
-        info.dirty_bytes = match &save.tracker {
-            Some(tracker) if tracker.by_reading() => save.round.last_found() * page,
-            Some(tracker) => tracker.known() * page,
-            None => 0,
-        };
+        match save.course.is_first() {
+            true => {
+                let pages = save.tracker.pages().saturating_sub(save.course.cursor());
+                info.initial_bytes = u64::from(pages) * page;
+                info.dirty_bytes = known.saturating_sub(info.initial_bytes);
+            }
+            false => info.dirty_bytes = known,
+        }
         info.state_bytes = match save.phase {
             Phase::Done | Phase::Broken(_) => 0,
             _ => save.state_bytes(),
         };
         info.passed_bytes = save.passed;
         info.zero_pages = save.zero_pages;
+        save.meter.tell(&mut info);
         drop(save);
         uapi::write(arg, info)
+    }
+
+    /// Has the worker look, if the reader wants it to.
+    fn wake(this: ArcBorrow<'_, Self>, save: &mut Save) {
+        if core::mem::take(&mut save.wake) {
+            if let Some(queue) = &*this.queue.lock() {
+                // Already queued is fine: it looks until nobody wants it to.
+                let _ = queue.queue().enqueue::<_, 0>(Arc::from(this));
+            }
+        }
+    }
+
+    /// It cannot be saved (any more).
+    fn fail(&self, save: &mut Save, why: Error) {
+        save.phase = Phase::Broken(why);
+        if let Ok(gpu) = self.port.enter() {
+            let now = gpu.stand(save.vf);
+            // A reset, say, has ended it already.
+            let _ = self
+                .port
+                .moving(save.vf, |m| m.happens(now, Happens::Error));
+        }
     }
 }
 
@@ -197,7 +303,7 @@ impl Save {
     }
 
     /// Makes what comes next.
-    fn step(&mut self, gpu: &Arc<Gpu>) -> Result<Step> {
+    fn step(&mut self, gpu: &Arc<Gpu>, port: &Port) -> Result<Step> {
         (self.sent, self.made) = (0, 0);
         match self.phase {
             Phase::Header => {
@@ -205,7 +311,7 @@ impl Save {
                 self.made += broken(self.enc.header(out))?;
                 self.phase = Phase::Pages;
             }
-            Phase::Pages => return self.page_step(gpu),
+            Phase::Pages => return self.page_step(gpu, port),
             Phase::State => self.state_step(gpu)?,
             Phase::Context => self.context_step(gpu)?,
             Phase::Done => {}
@@ -224,10 +330,11 @@ impl Save {
         Ok(())
     }
 
-    /// `EIO` unless the VF is still the one that was paused.
+    /// `EIO` unless the VF is the one that was paused, and has not run since its last page was read.
     fn still_held(&self, gpu: &Arc<Gpu>) -> Result {
-        let same = gpu.epoch(self.vf) == Some(self.epoch);
-        match same && gpu.is_held(self.vf) {
+        let now = gpu.stand(self.vf);
+        let same = now.epoch == Some(self.epoch) && Some(now.stay) == self.last_stay;
+        match same && now.held && !now.bounded {
             true => Ok(()),
             false => Err(EIO),
         }
@@ -272,9 +379,7 @@ impl Save {
         self.still_held(gpu)?;
         self.stage(Encoder::end)?;
         self.phase = Phase::Done;
-        if let Some(tracker) = self.tracker.take() {
-            tracker.stop(gpu);
-        }
+        self.tracker.stop(gpu);
         Ok(())
     }
 
@@ -298,32 +403,58 @@ fn broken<T>(result: Result<T, stream::Error>) -> Result<T> {
 impl AnonFile for SaveStream {
     const NAME: &'static CStr = c"gim-save";
 
-    fn read(&self, mut out: UserSliceWriter) -> Result<usize> {
-        let mut save = self.save.lock();
+    fn read(this: ArcBorrow<'_, Self>, mut out: UserSliceWriter) -> Result<usize> {
+        let mut save = this.save.lock();
+        save.meter.reader_came(timer::now_ns());
         let mut n = 0;
-        while !out.is_empty() {
+        let result = loop {
+            if out.is_empty() {
+                break Ok(n);
+            }
             if save.sent < save.made {
-                n += save.hand_over(&mut out)?;
+                match save.hand_over(&mut out) {
+                    Ok(more) => n += more,
+                    Err(e) => break Err(e),
+                }
                 continue;
             }
             if save.phase == Phase::Done || (n != 0 && kernel::current!().signal_pending()) {
-                break;
+                break Ok(n);
             }
-            let gpu = self.port.enter()?;
-            match save.step(&gpu) {
+            let gpu = this.port.enter()?;
+            let done = save.step(&gpu, &this.port);
+            if done.is_ok() && save.phase == Phase::Done {
+                let now = gpu.stand(save.vf);
+                let _ = this.port.moving(save.vf, |m| m.happens(now, Happens::End));
+            }
+            // Whoever waits for a look lets the GPU go meanwhile.
+            drop(gpu);
+            Self::wake(this, &mut save);
+            match done {
                 Ok(Step::Staged) => {}
-                Ok(Step::Quiet) if n == 0 => return Err(ENOMSG),
-                Ok(Step::Quiet) => break,
+                Ok(Step::Round) => {
+                    break save.hand_over(&mut out).map(|more| n + more);
+                }
+                Ok(_) if n != 0 => break Ok(n),
+                Ok(Step::Quiet) => break Err(ENOMSG),
+                Ok(Step::Wait) => {
+                    let limit = msecs_to_jiffies(WAIT_MS);
+                    let met = this.looked.wait_interruptible_timeout(&mut save, limit);
+                    if let CondVarTimeoutResult::Signal { .. } = met {
+                        break Err(EINTR);
+                    }
+                }
                 Err(e) => {
-                    save.phase = Phase::Broken(e);
-                    return Err(e);
+                    this.fail(&mut save, e);
+                    break Err(e);
                 }
             }
-        }
-        Ok(n)
+        };
+        save.meter.reader_goes(timer::now_ns(), n as u64);
+        result
     }
 
-    /// A read never waits for anything but the framebuffer.
+    /// A read waits for the framebuffer and, while the VF is held, for the last look at it.
     fn poll(&self) -> u32 {
         match self.port.is_open() {
             true => ready::IN,
@@ -339,9 +470,24 @@ impl AnonFile for SaveStream {
     }
 
     fn release(&self) {
-        let tracker = self.save.lock().tracker.take();
-        if let (Some(tracker), Ok(gpu)) = (tracker, self.port.enter()) {
-            tracker.stop(&gpu);
+        let vf = {
+            let mut save = self.save.lock();
+            // The worker has nothing to do then.
+            if save.phase != Phase::Done {
+                save.phase = Phase::Broken(ECANCELED);
+            }
+            save.vf
+        };
+        // This waits for the worker.
+        let queue = self.queue.lock().take();
+        drop(queue);
+        if let Ok(gpu) = self.port.enter() {
+            let save = self.save.lock();
+            if save.phase != Phase::Done {
+                save.tracker.stop(&gpu);
+            }
+            let now = gpu.stand(vf);
+            let _ = self.port.moving(vf, |m| m.happens(now, Happens::Close));
         }
     }
 }

@@ -23,12 +23,21 @@ use crate::{
         uapi, //
     },
     gim_core::{
+        course::Looks,
         dirty::DirtyMap,
         hash::{
             PageHash,
             PAGE_BYTES, //
         },
-        types::VfId, //
+        stream::Run,
+        track::{
+            Keeps,
+            Track, //
+        },
+        types::{
+            Ns,
+            VfId, //
+        },
     },
     gpu::{
         hold::FbAccess,
@@ -42,6 +51,8 @@ pub(super) const BATCH: usize = PIECE / PAGE_BYTES;
 /// Where the knowledge comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
+    /// Nothing changes: the VF is paused.
+    Still,
     /// The device's dirty plane.
     Plane,
     /// Hashes.
@@ -83,38 +94,52 @@ pub(super) fn sources(gpu: &Gpu) -> u32 {
 pub(super) struct Tracker {
     vf: VfId,
     source: Source,
-    pages: usize,
-    /// Pages that the plane has marked and nobody has asked for yet: a bit each.
+    pages: u32,
+    /// Pages that have changed and were not asked for, or sent, yet: a bit each.
     map: VVec<u64>,
-    /// Hash of each page's contents when it was seen last.
+    /// Hash of each page's contents as they were sent, or seen last.
     hashes: VVec<u64>,
-    /// The contents when they were seen last.
+    /// These contents.
     copy: VVec<u8>,
     hash: KBox<PageHash>,
+    track: Track,
+    /// Pages that are being read to be compared.
+    looking: Option<Run>,
+    /// Pages that have become dirty, ever.
+    found: u64,
 }
 
 impl Tracker {
-    /// Begins: every page counts as not seen yet, and changes from now on are noticed.
-    pub(super) fn start(gpu: &Gpu, vf: VfId, source: Source, pages: usize) -> Result<Self> {
-        let words = pages.div_ceil(64);
+    /// Begins: every page is dirty, and changes from now on are noticed.
+    pub(super) fn start(
+        gpu: &Gpu,
+        vf: VfId,
+        source: Source,
+        keeps: Keeps,
+        now: Ns,
+    ) -> Result<Self> {
+        let bytes = usize::try_from(gpu.part(vf)?.size())?;
+        let count = bytes / PAGE_BYTES;
         let (mut hashes, mut copy) = (VVec::new(), VVec::new());
         match source {
-            Source::Plane => {}
-            Source::Hash => hashes = VVec::zeroed(pages, GFP_KERNEL)?,
-            Source::Exact => {
-                let bytes = pages.checked_mul(PAGE_BYTES).ok_or(ENOMEM)?;
-                copy = VVec::zeroed(bytes, GFP_KERNEL)?;
-            }
+            Source::Plane | Source::Still => {}
+            Source::Hash => hashes = VVec::zeroed(count, GFP_KERNEL)?,
+            Source::Exact => copy = VVec::zeroed(bytes, GFP_KERNEL)?,
         }
-        let tracker = Self {
+        let pages = u32::try_from(count)?;
+        let mut tracker = Self {
             vf,
             source,
             pages,
-            map: VVec::zeroed(words, GFP_KERNEL)?,
+            map: VVec::zeroed(count.div_ceil(64), GFP_KERNEL)?,
             hashes,
             copy,
             hash: KBox::new(PageHash::new(random::number()), GFP_KERNEL)?,
+            track: Track::new(pages, keeps, now),
+            looking: None,
+            found: 0,
         };
+        tracker.map()?.set_all();
         tracker.switch(gpu, true);
         Ok(tracker)
     }
@@ -130,17 +155,44 @@ impl Tracker {
         }
     }
 
-    /// Whether pages have to be read to know whether they have changed.
-    pub(super) fn by_reading(&self) -> bool {
-        self.source != Source::Plane
+    /// Pages of the framebuffer.
+    pub(super) fn pages(&self) -> u32 {
+        self.pages
     }
 
-    /// Takes over what the plane has marked; returns how many pages are known to be dirty.
-    pub(super) fn collect(&mut self, gpu: &Gpu) -> u64 {
-        if let (Source::Plane, Some(plane)) = (self.source, &gpu.hw().plane) {
-            plane.take(self.vf, &mut self.map);
+    /// Whether the VF may run meanwhile.
+    pub(super) fn follows(&self) -> bool {
+        self.source != Source::Still
+    }
+
+    /// Whether pages have to be read to know whether they have changed.
+    pub(super) fn by_reading(&self) -> bool {
+        matches!(self.source, Source::Hash | Source::Exact)
+    }
+
+    /// How changes become known, at this moment.
+    pub(super) fn looks(&self) -> Looks {
+        let at = self.looking.map_or(self.track.cursor(), |run| run.first);
+        match (self.by_reading(), self.track.is_last()) {
+            (false, _) => Looks::Known,
+            (true, false) => Looks::Sweeps(self.track.sweeps()),
+            (true, true) if self.track.is_complete() => Looks::Complete,
+            (true, true) => Looks::Last(at),
         }
-        self.known()
+    }
+
+    /// What decides which pages are looked at.
+    pub(super) fn track(&mut self) -> &mut Track {
+        &mut self.track
+    }
+
+    /// Takes over what the plane has marked.
+    pub(super) fn collect(&mut self, gpu: &Gpu) {
+        if let (Source::Plane, Some(plane)) = (self.source, &gpu.hw().plane) {
+            let before = self.known();
+            plane.take(self.vf, &mut self.map);
+            self.found += self.known().saturating_sub(before);
+        }
     }
 
     /// Pages that are known to be dirty.
@@ -151,76 +203,99 @@ impl Tracker {
             .sum()
     }
 
-    /// The pages that are known to be dirty.
-    pub(super) fn map(&mut self) -> Result<DirtyMap<'_>> {
-        DirtyMap::new(&mut self.map, u32::try_from(self.pages)?).ok_or(EINVAL)
+    /// Pages that have become dirty since it began.
+    pub(super) fn found(&self) -> u64 {
+        self.found
     }
 
-    /// Whether a page has contents other than when it was seen last; these are remembered.
-    ///
-    /// The plane does not know: there the answer is that of the map, which forgets the page.
-    pub(super) fn judge(&mut self, page: usize, contents: &[u8; PAGE_BYTES]) -> bool {
-        match self.source {
-            Source::Plane => self.forget(page),
+    /// The pages that are known to be dirty.
+    pub(super) fn map(&mut self) -> Result<DirtyMap<'_>> {
+        DirtyMap::new(&mut self.map, self.pages).ok_or(EINVAL)
+    }
+
+    /// The pages to read next and hand to [`Self::looked`]; `None`: a sweep is over.
+    pub(super) fn next_look(&mut self, now: Ns) -> Result<Option<Run>> {
+        let map = DirtyMap::new(&mut self.map, self.pages).ok_or(EINVAL)?;
+        // CAST: A small constant.
+        self.looking = self.track.next(&map, BATCH as u32, now);
+        Ok(self.looking)
+    }
+
+    /// A copy of what hashes, for whoever does so without a lock; `None` if it is not needed.
+    pub(super) fn hash(&self) -> Option<PageHash> {
+        (self.source == Source::Hash).then(|| (*self.hash).clone())
+    }
+
+    /// Pages were read; their hashes are in `hashes` if they are compared by that.
+    pub(super) fn looked(&mut self, run: Run, contents: &[u8], hashes: &[u64]) -> Result {
+        self.looking = None;
+        let mut map = DirtyMap::new(&mut self.map, self.pages).ok_or(EINVAL)?;
+        let mut found = 0;
+        for (n, page) in (run.first..run.first.saturating_add(run.count)).enumerate() {
+            let new = match self.source {
+                Source::Hash => {
+                    let hash = *hashes.get(n).ok_or(EINVAL)?;
+                    self.track.looked(&mut map, &mut self.hashes, page, hash)
+                }
+                _ => {
+                    let at = usize::try_from(page)? * PAGE_BYTES;
+                    let kept = self.copy.get(at..at + PAGE_BYTES).ok_or(EINVAL)?;
+                    let seen = contents.get(n * PAGE_BYTES..(n + 1) * PAGE_BYTES);
+                    let same = seen.ok_or(EINVAL)? == kept;
+                    self.track.compared(&mut map, page, same)
+                }
+            };
+            found += u64::from(new);
+        }
+        self.found += found;
+        Ok(())
+    }
+
+    /// A page that was taken out of the map is about to be sent: what is sent is remembered.
+    /// Returns whether it differs from what was remembered before.
+    pub(super) fn keep(&mut self, page: u32, contents: &[u8; PAGE_BYTES]) -> Result<bool> {
+        let n = usize::try_from(page)?;
+        Ok(match self.source {
+            Source::Plane | Source::Still => true,
             Source::Hash => {
                 let new = self.hash.of(contents);
-                let old = self.hashes.get_mut(page);
-                old.is_some_and(|old| core::mem::replace(old, new) != new)
+                let kept = self.hashes.get_mut(n).ok_or(EINVAL)?;
+                core::mem::replace(kept, new) != new
             }
             Source::Exact => {
-                let at = page * PAGE_BYTES;
-                let Some(old) = self.copy.get_mut(at..at + PAGE_BYTES) else {
-                    return false;
-                };
-                let changed = old != contents;
+                let at = n * PAGE_BYTES;
+                let kept = self.copy.get_mut(at..at + PAGE_BYTES).ok_or(EINVAL)?;
+                let changed = kept != contents;
                 if changed {
-                    old.copy_from_slice(contents);
+                    kept.copy_from_slice(contents);
                 }
                 changed
             }
-        }
+        })
     }
 
-    /// Takes a page out of the map; whether it was in it.
-    pub(super) fn forget(&mut self, page: usize) -> bool {
-        let Some(word) = self.map.get_mut(page / 64) else {
-            return false;
-        };
-        let bit = 1 << (page % 64);
-        let was = *word & bit != 0;
-        *word &= !bit;
-        was
-    }
-
-    /// Whether a page is in the map.
-    pub(super) fn knows(&self, page: usize) -> bool {
-        self.map
-            .get(page / 64)
-            .is_some_and(|word| word >> (page % 64) & 1 != 0)
-    }
-
-    /// Reads pages `first..end` of the VF at framebuffer address `base` and judges them; those
-    /// that have changed come into the map.
+    /// Reads pages of the VF at framebuffer address `base`; those that have changed since they
+    /// were seen last come into the map.
     pub(super) fn scan(
         &mut self,
         gpu: &Arc<Gpu>,
         fb: &mut FbAccess,
         base: u64,
-        (first, end): (usize, usize),
+        run: Run,
         buf: &mut [u8],
     ) -> Result {
-        let mut at = first;
+        let end = run.first.saturating_add(run.count);
+        let mut at = run.first;
         while at < end {
-            let n = (end - at).min(BATCH);
-            let bytes = buf.get_mut(..n * PAGE_BYTES).ok_or(EINVAL)?;
-            fb.read(gpu, base + u64::try_from(at * PAGE_BYTES)?, bytes)?;
-            for (i, contents) in bytes.chunks(PAGE_BYTES).enumerate() {
-                let contents = contents.first_chunk().ok_or(EINVAL)?;
-                if self.judge(at + i, contents) {
-                    let page = at + i;
-                    if let Some(word) = self.map.get_mut(page / 64) {
-                        *word |= 1 << (page % 64);
-                    }
+            // CAST: A small constant.
+            let n = (end - at).min(BATCH as u32);
+            let bytes = usize::try_from(n)? * PAGE_BYTES;
+            let bytes = buf.get_mut(..bytes).ok_or(EINVAL)?;
+            let place = u64::from(at) * u64::try_from(PAGE_BYTES)?;
+            fb.read(gpu, base + place, bytes)?;
+            for (page, contents) in (at..).zip(bytes.chunks(PAGE_BYTES)) {
+                if self.keep(page, contents.first_chunk().ok_or(EINVAL)?)? {
+                    self.map()?.set(page);
                 }
             }
             at += n;

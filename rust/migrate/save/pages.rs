@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rounds of pages: which are read, which are sent.
-//!
-//! The first round has every page. A round that begins while the VF is paused is the last one:
-//! what it does not find dirty is final. One that is going on when the VF is paused is cut short.
+//! Rounds of pages: the core's `course` says what comes next, this reads and stages it.
 
 use super::{
     super::track::BATCH,
@@ -13,292 +10,284 @@ use super::{
     Step, //
 };
 use crate::{
+    ffi::timer,
     gim_core::{
+        course::{
+            self,
+            Looks, //
+        },
         hash::{
             is_zero,
             PAGE_BYTES, //
         },
+        migrate::Operation,
         stream::{
             Run,
             ZERO_RUNS_MAX, //
         },
     },
     gpu::Gpu,
+    port::Port, //
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
-/// A round of pages.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Round {
-    /// The next page to look at.
-    cursor: usize,
-    /// Pages of the framebuffer.
-    pages: usize,
-    /// Whether it is going on.
-    active: bool,
-    /// Every page is sent, whatever is known of it.
-    all: bool,
-    /// The VF was paused when it began.
-    last: bool,
-    /// Pages that were sent in this round, and in the one before.
-    found: u64,
-    found_before: u64,
-    /// Pages that are zero, and were not told yet.
-    zeros: Zeros,
-}
-
-/// Runs of zero pages.
-#[derive(Clone, Copy, Debug)]
-struct Zeros {
-    runs: [Run; ZERO_RUNS_MAX],
+/// Pages that were read and are being looked at, and those that are zero and were not told yet.
+pub(super) struct Batch {
+    /// Their numbers, in the order in which they lie in the buffer.
+    numbers: [u32; BATCH],
     len: usize,
+    zeros: [Run; ZERO_RUNS_MAX],
+    zero_runs: usize,
 }
 
-impl Zeros {
-    /// Whether there was room.
-    fn add(&mut self, page: u32) -> bool {
-        let last = self.len.checked_sub(1).and_then(|i| self.runs.get_mut(i));
-        if let Some(run) = last {
+impl Batch {
+    pub(super) const NONE: Self = Self {
+        numbers: [0; BATCH],
+        len: 0,
+        zeros: [Run { first: 0, count: 0 }; ZERO_RUNS_MAX],
+        zero_runs: 0,
+    };
+
+    /// Takes pages in; there must be room.
+    fn add(&mut self, run: Run) {
+        for page in run.first..run.first.saturating_add(run.count) {
+            if let Some(slot) = self.numbers.get_mut(self.len) {
+                *slot = page;
+                self.len += 1;
+            }
+        }
+    }
+
+    /// Adds a zero page; whether there was room.
+    fn add_zero(&mut self, page: u32) -> bool {
+        let last = self.zero_runs.checked_sub(1);
+        if let Some(run) = last.and_then(|i| self.zeros.get_mut(i)) {
             if run.first.checked_add(run.count) == Some(page) {
                 run.count += 1;
                 return true;
             }
         }
-        let Some(slot) = self.runs.get_mut(self.len) else {
+        let Some(slot) = self.zeros.get_mut(self.zero_runs) else {
             return false;
         };
         *slot = Run {
             first: page,
             count: 1,
         };
-        self.len += 1;
+        self.zero_runs += 1;
         true
     }
-}
 
-impl Round {
-    /// The first one.
-    pub(super) const fn first(pages: usize) -> Self {
-        Self {
-            cursor: 0,
-            pages,
-            active: false,
-            all: true,
-            last: false,
-            found: 0,
-            found_before: 0,
-            zeros: Zeros {
-                runs: [Run { first: 0, count: 0 }; ZERO_RUNS_MAX],
-                len: 0,
-            },
+    /// The next chosen pages at or after place `at` that follow each other: place and run.
+    fn next_run(&self, chosen: &[bool; BATCH], at: usize) -> Option<(usize, Run)> {
+        let from = (at..self.len).find(|&i| chosen.get(i) == Some(&true))?;
+        let first = *self.numbers.get(from)?;
+        let mut count = 1u32;
+        for i in from + 1..self.len {
+            let follows = self.numbers.get(i).copied() == first.checked_add(count);
+            if !follows || chosen.get(i) != Some(&true) {
+                break;
+            }
+            count += 1;
         }
-    }
-
-    /// Pages of the first round that were not looked at yet.
-    pub(super) fn initial_pages(&self) -> u64 {
-        match self.all {
-            // CAST: Pages of a framebuffer.
-            true => (self.pages - self.cursor) as u64,
-            false => 0,
-        }
-    }
-
-    /// Pages that the round before has found dirty.
-    pub(super) fn last_found(&self) -> u64 {
-        self.found_before.max(self.found)
+        Some((from, Run { first, count }))
     }
 }
 
 impl Save {
     /// Stages pages, the end of a round, or nothing.
-    pub(super) fn page_step(&mut self, gpu: &Arc<Gpu>) -> Result<Step> {
-        let same = gpu.epoch(self.vf) == Some(self.epoch);
-        let held = gpu.is_held(self.vf);
-        // Without a tracker it must not run.
-        if !same || (self.tracker.is_none() && !held) {
-            return Err(EIO);
+    pub(super) fn page_step(&mut self, gpu: &Arc<Gpu>, port: &Port) -> Result<Step> {
+        let stand = self.observe(gpu, port)?;
+        if !self.course.is_active() {
+            self.tracker.collect(gpu);
         }
-        if !self.round.active {
-            if self.round.last && !self.round.all {
-                self.phase = Phase::State;
-                return Ok(Step::Staged);
+        let looks = self.tracker.looks();
+        let next = self.course.next(&self.tracker.map()?, stand, looks);
+        match next {
+            course::Step::Send(end) => {
+                // What becomes dirty while it is sent is looked for at the same time.
+                if matches!(looks, Looks::Sweeps(_)) && !self.course.is_first() {
+                    self.want_sweep();
+                }
+                self.send(gpu, end)?;
             }
-            return self.begin_round(gpu, held);
-        }
-        let cut = held && !self.round.last && !self.round.all;
-        if cut || self.round.cursor >= self.round.pages {
-            let round = &mut self.round;
-            if round.found == 0 && !(round.all || round.last || cut) {
-                // All was looked at, and nothing has changed.
-                (round.active, round.found_before) = (false, 0);
+            course::Step::EndRound => {
+                self.end_round(gpu)?;
+                return Ok(Step::Round);
+            }
+            course::Step::State => self.phase = Phase::State,
+            course::Step::Wait => return Ok(Step::Wait),
+            course::Step::Idle => {
+                if let Looks::Sweeps(ended) = looks {
+                    if self.tracker.known() == 0 {
+                        self.course.swept(ended);
+                    }
+                    if self.course.sweeps() == ended {
+                        self.want_sweep();
+                    }
+                }
                 return Ok(Step::Quiet);
             }
-            self.end_round(gpu, cut)?;
-        } else {
-            self.batch(gpu)?;
         }
         Ok(Step::Staged)
     }
 
-    fn begin_round(&mut self, gpu: &Gpu, held: bool) -> Result<Step> {
-        let round = &mut self.round;
-        (round.cursor, round.found, round.last) = (0, 0, held);
-        if let Some(tracker) = &mut self.tracker {
-            let known = tracker.collect(gpu);
-            let nothing = !tracker.by_reading() && known == 0;
-            if nothing && !round.all && !held {
-                return Ok(Step::Quiet);
-            }
+    fn want_sweep(&mut self) {
+        self.wake |= !self.sweep;
+        self.sweep = true;
+    }
+
+    /// How the VF stands, and what follows for what was seen and will be seen of its pages.
+    fn observe(&mut self, gpu: &Arc<Gpu>, port: &Port) -> Result<course::Stand> {
+        let now = gpu.stand(self.vf);
+        if now.epoch != Some(self.epoch) {
+            return Err(EIO);
         }
-        round.active = true;
-        Ok(Step::Staged)
+        let paused = now.held && !now.bounded;
+        let (allowed, promised, touched) = port.moving(self.vf, |m| {
+            let allowed = m.allow(now, Operation::ReadStream);
+            let promised = m.is_promised(now);
+            let touched = match paused {
+                true => m.take_touched(),
+                false => KVec::new(),
+            };
+            (allowed, promised, touched)
+        });
+        // It went on where it had to stand still.
+        if allowed.is_err() || !(paused || self.tracker.follows()) {
+            return Err(EIO);
+        }
+        let quiet = paused || (now.held && promised);
+        if !quiet {
+            if self.last_stay.take().is_some() {
+                self.tracker.track().resume(timer::now_ns());
+            }
+            return Ok(course::Stand::Runs);
+        }
+        if self.last_stay != Some(now.stay) {
+            self.begin_last();
+        }
+        self.last_stay = Some(now.stay);
+        let mut map = self.tracker.map()?;
+        for run in &touched {
+            map.set_run(*run);
+        }
+        Ok(match paused {
+            true => course::Stand::Paused,
+            false => course::Stand::Quiet,
+        })
+    }
+
+    fn begin_last(&mut self) {
+        if self.tracker.by_reading() {
+            self.tracker.track().begin_last(timer::now_ns());
+            self.course.begin_last();
+            self.wake = true;
+        }
     }
 
     /// Tells that the round is over, and what it has left dirty as far as is known.
-    fn end_round(&mut self, gpu: &Gpu, cut: bool) -> Result {
+    fn end_round(&mut self, gpu: &Gpu) -> Result {
         self.flush_zeros()?;
-        let round = &mut self.round;
-        let left = match &mut self.tracker {
-            _ if round.last => 0,
-            // Nobody has looked at the rest.
-            // CAST: Pages of a framebuffer.
-            Some(_) if cut => (round.pages - round.cursor) as u64,
-            Some(tracker) if tracker.by_reading() => round.found,
-            Some(tracker) => tracker.collect(gpu),
-            None => 0,
-        };
-        round.active = false;
-        round.all = false;
-        round.found_before = round.found;
-        self.stage(|enc, out| enc.round(out, left))
-    }
-
-    /// Looks at the next pages and stages those that are to be sent.
-    fn batch(&mut self, gpu: &Arc<Gpu>) -> Result {
-        let base = gpu.part(self.vf)?.offset();
-        let first = self.round.cursor;
-        let count = (self.round.pages - first).min(BATCH);
-        self.round.cursor += count;
-
-        let all = self.round.all;
-        let wanted = match &self.tracker {
-            Some(t) if !all && !t.by_reading() => (first..first + count).any(|p| t.knows(p)),
-            _ => true,
-        };
-        if !wanted {
-            return Ok(());
-        }
-        // One that is written to while it is read is dirty again.
-        let mut chosen = [false; BATCH];
-        for (i, chosen) in chosen.iter_mut().take(count).enumerate() {
-            *chosen = match &mut self.tracker {
-                Some(t) if !t.by_reading() => t.forget(first + i) || all,
-                _ => true,
-            };
-        }
-        self.read_chosen(gpu, base, first, &chosen)?;
-        self.judge(first, &mut chosen)?;
-        self.stage_pages(first, &chosen)
-    }
-
-    /// Reads runs of chosen pages to their places in the buffer.
-    fn read_chosen(
-        &mut self,
-        gpu: &Arc<Gpu>,
-        base: u64,
-        first: usize,
-        chosen: &[bool; BATCH],
-    ) -> Result {
-        let mut at = 0;
-        while let Some((from, to)) = next_run(chosen, at) {
-            let bytes = self.pages.get_mut(from * PAGE_BYTES..to * PAGE_BYTES);
-            let place = u64::try_from((first + from) * PAGE_BYTES)?;
-            self.fb.read(gpu, base + place, bytes.ok_or(EINVAL)?)?;
-            at = to;
+        self.tracker.collect(gpu);
+        let left = self.tracker.known();
+        self.stage(|enc, out| enc.round(out, left))?;
+        let now = timer::now_ns();
+        match self.tracker.looks() {
+            Looks::Sweeps(ended) if self.course.sweeps() != ended => self.swept(),
+            Looks::Sweeps(_) => self.want_sweep(),
+            _ => self.measure_round(now),
         }
         Ok(())
     }
 
-    /// Drops pages that have not changed, and those that are zero, which are told otherwise.
-    fn judge(&mut self, first: usize, chosen: &mut [bool; BATCH]) -> Result {
-        let all = self.round.all;
-        for (i, chosen) in chosen.iter_mut().enumerate() {
-            if !*chosen {
+    /// Reads the next dirty pages before `end` and stages those that are to be sent.
+    fn send(&mut self, gpu: &Arc<Gpu>, end: u32) -> Result {
+        self.batch.len = 0;
+        while self.batch.len < BATCH {
+            // CAST: A small constant.
+            let room = (BATCH - self.batch.len) as u32;
+            let from = self.course.cursor();
+            let mut map = self.tracker.map()?;
+            let Some(run) = map.next_run(from, room).filter(|run| run.first < end) else {
+                break;
+            };
+            let count = run.count.min(end - run.first);
+            let run = Run { count, ..run };
+            // One that is written to while it is read is dirty again.
+            map.clear_run(run);
+            let at = self.batch.len * PAGE_BYTES;
+            let bytes = usize::try_from(count)? * PAGE_BYTES;
+            let place = u64::from(run.first) * u64::try_from(PAGE_BYTES)?;
+            let to = self.pages.get_mut(at..at + bytes).ok_or(EINVAL)?;
+            self.fb.read(gpu, self.base + place, to)?;
+            self.batch.add(run);
+            self.course.passed(run.first.saturating_add(count));
+        }
+        let mut chosen = [false; BATCH];
+        self.choose(&mut chosen)?;
+        self.stage_pages(&chosen)
+    }
+
+    /// Leaves out pages that the target has, and those that are zero, which are told otherwise.
+    fn choose(&mut self, chosen: &mut [bool; BATCH]) -> Result {
+        let all = self.course.is_first();
+        for (i, chosen) in chosen.iter_mut().enumerate().take(self.batch.len) {
+            let page = *self.batch.numbers.get(i).ok_or(EINVAL)?;
+            let contents = self.pages.get(i * PAGE_BYTES..);
+            let contents = contents.and_then(|b| b.first_chunk()).ok_or(EINVAL)?;
+            let changed = self.tracker.keep(page, contents)?;
+            if !changed && !all {
                 continue;
             }
-            let at = i * PAGE_BYTES;
-            let contents = self.pages.get(at..).and_then(|b| b.first_chunk());
-            let contents = contents.ok_or(EINVAL)?;
-            let page = first + i;
-            let zero = is_zero(contents);
-            if let Some(tracker) = self.tracker.as_mut().filter(|t| t.by_reading()) {
-                let changed = tracker.judge(page, contents);
-                if !changed && !all {
-                    *chosen = false;
-                    continue;
-                }
+            if !is_zero(contents) {
+                *chosen = true;
+                continue;
             }
-            self.round.found += 1;
-            if zero {
-                *chosen = false;
-                self.zero_pages += 1;
-                let number = u32::try_from(page)?;
-                if !self.round.zeros.add(number) {
-                    self.flush_zeros()?;
-                    self.round.zeros.add(number);
-                }
+            self.zero_pages += 1;
+            if !self.batch.add_zero(page) {
+                self.flush_zeros()?;
+                self.batch.add_zero(page);
             }
         }
         Ok(())
     }
 
     fn flush_zeros(&mut self) -> Result {
-        let Zeros { runs, len } = self.round.zeros;
-        self.round.zeros.len = 0;
-        match runs.get(..len) {
-            Some(runs) if len != 0 => self.stage(|enc, out| enc.zero(out, runs)),
+        let runs = self.batch.zeros;
+        let count = core::mem::take(&mut self.batch.zero_runs);
+        match runs.get(..count) {
+            Some(runs) if count != 0 => self.stage(|enc, out| enc.zero(out, runs)),
             _ => Ok(()),
         }
     }
 
     /// Stages a PAGES section of the chosen pages.
-    fn stage_pages(&mut self, first: usize, chosen: &[bool; BATCH]) -> Result {
-        let (mut pages, mut runs, mut at) = (0, 0, 0);
-        while let Some((from, to)) = next_run(chosen, at) {
-            pages += to - from;
+    fn stage_pages(&mut self, chosen: &[bool; BATCH]) -> Result {
+        let (mut pages, mut runs, mut at) = (0u32, 0, 0);
+        while let Some((place, run)) = self.batch.next_run(chosen, at) {
+            pages += run.count;
             runs += 1;
-            at = to;
+            at = place + usize::try_from(run.count)?;
         }
         if runs == 0 {
             return Ok(());
         }
-        let pages = u32::try_from(pages)?;
         self.stage(|enc, out| enc.pages(out, pages, runs))?;
         at = 0;
-        while let Some((from, to)) = next_run(chosen, at) {
-            let run = Run {
-                first: u32::try_from(first + from)?,
-                count: u32::try_from(to - from)?,
-            };
+        while let Some((place, run)) = self.batch.next_run(chosen, at) {
             self.stage(|enc, out| enc.run(out, run))?;
-            let bytes = self.pages.get(from * PAGE_BYTES..to * PAGE_BYTES);
+            at = place + usize::try_from(run.count)?;
+            let bytes = self.pages.get(place * PAGE_BYTES..at * PAGE_BYTES);
             let bytes = bytes.ok_or(EINVAL)?;
             broken(self.enc.data(bytes))?;
-            let place = self.staged.get_mut(self.made..self.made + bytes.len());
-            place.ok_or(ENOSPC)?.copy_from_slice(bytes);
+            let to = self.staged.get_mut(self.made..self.made + bytes.len());
+            to.ok_or(ENOSPC)?.copy_from_slice(bytes);
             self.made += bytes.len();
-            at = to;
         }
         self.stage(|enc, out| enc.end_section(out))
     }
-}
-
-/// The next run of chosen pages at or after `at`: the first, and the first behind it.
-fn next_run(chosen: &[bool; BATCH], at: usize) -> Option<(usize, usize)> {
-    let from = (at..BATCH).find(|&i| chosen[i])?;
-    let to = (from..BATCH).find(|&i| !chosen[i]).unwrap_or(BATCH);
-    Some((from, to))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
-use gim_uapi::{open_vf, Source, Stream, Vf, ENOMSG};
+use gim_uapi::{open_vf, sys, Limits, Source, Stream, Vf, ENOMSG};
 use gimctl::sysfs::Sysfs;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -19,7 +19,13 @@ use serde::Serialize;
 const CHUNK: usize = 1 << 20;
 
 /// How long to wait for something to become dirty before looking again.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What a link may deliver at once after it was idle.
+const BURST: Duration = Duration::from_millis(5);
+
+/// Holds that may end before all was sent; then the VF is paused anyway.
+const HOLDS: u32 = 3;
 
 /// What the receiver answers when the VF is in place.
 const ANSWER_OK: &str = "gim: restored";
@@ -101,12 +107,27 @@ pub(crate) struct How {
     /// How changed pages are known while the VF runs
     #[arg(long, value_enum, default_value = "auto")]
     dirty: Tracking,
-    /// Stop the VF once the rest takes no longer than this, in milliseconds
-    #[arg(long, default_value_t = 300, value_name = "MS")]
-    downtime_limit: u64,
+    /// How long the VF may be paused, in milliseconds; where that cannot be kept it is paused all
+    /// the same, after the last round
+    #[arg(long, default_value_t = 300, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
+    downtime_limit: u32,
+    /// How long the VF may be held off the engine before, while its user runs; 0: not at all
+    #[arg(long, default_value_t = 800, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=1500))]
+    brownout_limit: u32,
     /// Stop the VF after so many rounds at the latest
-    #[arg(long, default_value_t = 30, value_name = "N")]
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Promise that nobody writes to the VF's framebuffer by the CPU while it is held: what was
+    /// looked at then need not be looked at again while it is paused
+    #[arg(long)]
+    quiet: bool,
+    /// Part of the framebuffer that may be written nevertheless, in bytes: it is read again when
+    /// the VF is paused
+    #[arg(long, value_name = "OFFSET:LENGTH", value_parser = parse_range, requires = "quiet")]
+    touches: Vec<(u64, u64)>,
+    /// Run this just before the VF is held: it sees to what --quiet promises
+    #[arg(long, value_name = "COMMAND", requires = "quiet")]
+    on_hold: Option<String>,
     /// Send no faster than this, in MiB per second
     #[arg(long, value_name = "MIB/S", value_parser = clap::value_parser!(u64).range(1..))]
     bandwidth: Option<u64>,
@@ -125,8 +146,23 @@ struct Report {
     bytes: u64,
     zero_pages: u64,
     seconds: f64,
-    /// From the order to pause until the last byte was handed over.
+    /// How long the VF was held before it was paused.
+    brownout_ms: f64,
+    /// From the order to pause until the last byte was handed over; when it is sent: until the
+    /// target has it.
     blackout_ms: f64,
+    #[serde(skip)]
+    paused: Option<Instant>,
+}
+
+/// Two numbers with a colon between them.
+fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("{text:?} is not OFFSET:LENGTH");
+    let (offset, length) = text.split_once(':').ok_or_else(wrong)?;
+    Ok((
+        offset.parse().map_err(|_| wrong())?,
+        length.parse().map_err(|_| wrong())?,
+    ))
 }
 
 /// The VF that is meant.
@@ -180,6 +216,10 @@ struct Saver<'a> {
     bar: ProgressBar,
     start: Instant,
     bytes: u64,
+    /// When the link is free again.
+    free: Instant,
+    held: Option<Instant>,
+    holds: u32,
     paused: Option<Instant>,
 }
 
@@ -192,13 +232,38 @@ impl<'a> Saver<'a> {
             bar: bar(quiet, size),
             start: Instant::now(),
             bytes: 0,
+            free: Instant::now(),
+            held: None,
+            holds: 0,
             paused: None,
         })
     }
 
-    /// Bytes per second so far.
-    fn rate(&self) -> f64 {
-        self.bytes as f64 / self.start.elapsed().as_secs_f64().max(1e-3)
+    /// Takes the VF off the engine while its user runs; false if that cannot be.
+    fn hold(&mut self) -> Result<bool> {
+        if self.holds >= HOLDS {
+            return Ok(false);
+        }
+        self.holds += 1;
+        hook("--on-hold", self.how.on_hold.as_deref())?;
+        let since = Instant::now();
+        if self
+            .vf
+            .hold(self.how.brownout_limit, self.how.quiet)
+            .is_err()
+        {
+            return Ok(false);
+        }
+        self.held = Some(since);
+        for &range in &self.how.touches {
+            self.vf.touched(range).context("--touches")?;
+        }
+        Ok(true)
+    }
+
+    /// Whether the hold has ended by itself.
+    fn hold_is_over(&self) -> Result<bool> {
+        Ok(self.vf.query()?.phase != sys::GIM_PHASE_HELD)
     }
 
     /// Stops the VF, and first whoever uses it.
@@ -209,27 +274,51 @@ impl<'a> Saver<'a> {
         hook("--on-paused", self.how.on_paused.as_deref())
     }
 
-    /// Whether it is time to stop the VF.
-    fn is_time(&self, stream: &Stream) -> Result<bool> {
+    /// Holds or pauses the VF if it is time to. `dry`: there is nothing to be sent at the moment.
+    fn decide(&mut self, stream: &Stream, dry: bool) -> Result<()> {
         let info = stream.query()?;
-        let rest = (info.dirty_bytes + info.state_bytes) as f64;
-        let estimate = Duration::from_secs_f64(rest / self.rate().max(1.0));
+        let ms = |ns: u64| ns / 1_000_000;
         self.bar.set_message(format!(
-            "round {}, {} dirty, blackout about {} ms",
-            info.round,
-            indicatif::BinaryBytes(info.dirty_bytes),
-            estimate.as_millis()
+            "round {}, {} left, {}/s, downtime about {} ms",
+            info.round + 1,
+            indicatif::BinaryBytes(info.initial_bytes + info.dirty_bytes),
+            indicatif::BinaryBytes(info.rate),
+            ms(info.blackout_ns)
         ));
-        let first = info.initial_bytes != 0 || info.round == 0;
-        let short = estimate <= Duration::from_millis(self.how.downtime_limit);
-        Ok(!first && (short || info.round >= self.how.rounds))
+        if self.held.is_some() {
+            if self.hold_is_over()? {
+                self.held = None;
+            } else if dry {
+                self.pause()?;
+            }
+            return Ok(());
+        }
+        match info.next {
+            sys::GIM_NEXT_HOLD if self.hold()? => Ok(()),
+            sys::GIM_NEXT_HOLD | sys::GIM_NEXT_PAUSE | sys::GIM_NEXT_GIVE_UP => self.pause(),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps to the bandwidth that was asked for.
-    fn throttle(&self) {
-        if let Some(mib) = self.how.bandwidth {
-            let due = Duration::from_secs_f64(self.bytes as f64 / (mib << 20) as f64);
-            std::thread::sleep(due.saturating_sub(self.start.elapsed()));
+    fn throttle(&mut self, bytes: usize) {
+        let Some(mib) = self.how.bandwidth else {
+            return;
+        };
+        let now = Instant::now();
+        let takes = Duration::from_secs_f64(bytes as f64 / (mib << 20) as f64);
+        self.free = self.free.max(now.checked_sub(BURST).unwrap_or(now)) + takes;
+        std::thread::sleep(self.free.saturating_duration_since(now));
+    }
+
+    fn limits(&self) -> Limits {
+        let how = self.how;
+        // A look that is not final because of a promise is made again while the VF is paused.
+        let finds = how.quiet || !matches!(how.dirty, Tracking::Sw | Tracking::Exact);
+        Limits {
+            downtime_ms: how.downtime_limit,
+            brownout_ms: Some(how.brownout_limit).filter(|&ms| ms != 0 && finds),
+            rounds: how.rounds,
         }
     }
 
@@ -238,34 +327,27 @@ impl<'a> Saver<'a> {
         if source.is_none() {
             self.pause()?;
         }
-        let mut stream = self.vf.save(source).context("starting the stream")?;
+        let stream = self.vf.save_within(source, &self.limits());
+        let mut stream = stream.context("starting the stream")?;
         let mut buf = vec![0; CHUNK];
-        let mut round = 0;
         loop {
-            match stream.read(&mut buf) {
+            let dry = match stream.read(&mut buf) {
                 Ok(0) => break,
                 Ok(n) => {
                     out.write_all(&buf[..n]).context("writing the stream")?;
                     self.bytes += n as u64;
                     self.bar.set_position(self.bytes);
-                    self.throttle();
+                    self.throttle(n);
+                    false
                 }
-                Err(e) if e.raw_os_error() == Some(ENOMSG) => {
-                    if self.is_time(&stream)? {
-                        self.pause()?;
-                    } else {
-                        std::thread::sleep(PAUSE);
-                    }
-                    continue;
-                }
+                Err(e) if e.raw_os_error() == Some(ENOMSG) => true,
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e).context("reading the VF"),
-            }
-            let now = stream.query()?.round;
-            if self.paused.is_none() && now != round {
-                round = now;
-                if self.is_time(&stream)? {
-                    self.pause()?;
+            };
+            if self.paused.is_none() {
+                self.decide(&stream, dry)?;
+                if dry && self.paused.is_none() && self.held.is_none() {
+                    std::thread::sleep(PAUSE);
                 }
             }
         }
@@ -273,12 +355,18 @@ impl<'a> Saver<'a> {
         let info = stream.query()?;
         self.bar.finish_and_clear();
         let blackout = self.paused.map_or(Duration::ZERO, |since| since.elapsed());
+        let brownout = match (self.held, self.paused) {
+            (Some(held), Some(paused)) => paused - held,
+            _ => Duration::ZERO,
+        };
         Ok(Report {
             rounds: info.round,
             bytes: self.bytes,
             zero_pages: info.zero_pages,
             seconds: self.start.elapsed().as_secs_f64(),
+            brownout_ms: brownout.as_secs_f64() * 1e3,
             blackout_ms: blackout.as_secs_f64() * 1e3,
+            paused: self.paused,
         })
     }
 }
@@ -298,7 +386,7 @@ fn bar(quiet: bool, length: u64) -> ProgressBar {
 fn save(vf: &Vf, how: &How, out: &mut impl Write, quiet: bool) -> Result<Report> {
     let mut saver = Saver::new(vf, how, quiet)?;
     let result = saver.run(out);
-    if result.is_err() && saver.paused.is_some() {
+    if result.is_err() && (saver.paused.is_some() || saver.held.is_some()) {
         let _ = vf.resume();
     }
     result
@@ -333,8 +421,13 @@ fn tell(report: &Report, json: bool) -> Result<()> {
         return Ok(());
     }
     eprintln!(
-        "{} bytes in {} rounds, {:.1} s, {} zero pages; blackout {:.1} ms",
-        report.bytes, report.rounds, report.seconds, report.zero_pages, report.blackout_ms
+        "{} bytes in {} rounds, {:.1} s, {} zero pages; held {:.1} ms, blackout {:.1} ms",
+        report.bytes,
+        report.rounds,
+        report.seconds,
+        report.zero_pages,
+        report.brownout_ms,
+        report.blackout_ms
     );
     Ok(())
 }
@@ -357,13 +450,15 @@ fn input(file: &Path) -> Result<Box<dyn Read>> {
 fn send(vf: &Vf, how: &How, to: &str, quiet: bool) -> Result<Report> {
     let mut socket = TcpStream::connect(to).with_context(|| format!("connecting to {to}"))?;
     socket.set_nodelay(true)?;
-    let report = save(vf, how, &mut socket, quiet)?;
+    let mut report = save(vf, how, &mut socket, quiet)?;
     let answer = socket.shutdown(Shutdown::Write).and_then(|()| {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).map(|_| answer)
     });
     match answer {
         Ok(answer) if answer.trim_end() == ANSWER_OK => {
+            let blackout = report.paused.map_or(Duration::ZERO, |p| p.elapsed());
+            report.blackout_ms = blackout.as_secs_f64() * 1e3;
             vf.reset().context("resetting the VF here")?;
             Ok(report)
         }

@@ -35,6 +35,27 @@ pub enum Source {
     Exact = sys::GIM_DIRTY_SRC_EXACT,
 }
 
+/// What a migration may cost; 0: what is usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the VF may be paused.
+    pub downtime_ms: u32,
+    /// How long it may be held before; `None`: it is not held.
+    pub brownout_ms: Option<u32>,
+    /// How many rounds there may be before.
+    pub rounds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            downtime_ms: 0,
+            brownout_ms: Some(0),
+            rounds: 0,
+        }
+    }
+}
+
 /// Bytes of a structure, as `argsz` has them.
 fn size<T>() -> u32 {
     // CAST: Structures are small.
@@ -113,6 +134,29 @@ impl Vf {
         self.plain(sys::GIM_IOCTL_VF_RESUME)
     }
 
+    /// Holds it off the engine for at most so long (0: as long as is usual), while it is saved.
+    /// `quiet` is a promise, see the header.
+    pub fn hold(&self, limit_ms: u32, quiet: bool) -> io::Result<()> {
+        let arg = sys::gim_vf_hold {
+            argsz: size::<sys::gim_vf_hold>(),
+            flags: if quiet { sys::GIM_HOLD_QUIET } else { 0 },
+            limit_ms,
+            reserved: 0,
+        };
+        with_ref(&self.0, sys::GIM_IOCTL_VF_HOLD, &arg).map(drop)
+    }
+
+    /// Says what of its framebuffer may be written although that was promised not to be.
+    pub fn touched(&self, (offset, length): (u64, u64)) -> io::Result<()> {
+        let arg = sys::gim_vf_touched {
+            argsz: size::<sys::gim_vf_touched>(),
+            flags: 0,
+            offset,
+            length,
+        };
+        with_ref(&self.0, sys::GIM_IOCTL_VF_TOUCHED, &arg).map(drop)
+    }
+
     /// Raises an interrupt in its guest.
     pub fn raise_irq(&self) -> io::Result<()> {
         self.plain(sys::GIM_IOCTL_VF_RAISE_IRQ)
@@ -125,11 +169,24 @@ impl Vf {
 
     /// The stream of a paused VF, or with a source of one that runs.
     pub fn save(&self, source: Option<Source>) -> io::Result<Stream> {
+        self.save_within(source, &Limits::default())
+    }
+
+    /// The same; what the driver advises keeps these limits.
+    pub fn save_within(&self, source: Option<Source>, limits: &Limits) -> io::Result<Stream> {
+        let precopy = source.map_or(0, |_| sys::GIM_SAVE_PRECOPY);
+        let held = match limits.brownout_ms {
+            Some(_) => 0,
+            None => sys::GIM_SAVE_NO_HOLD,
+        };
         let arg = sys::gim_vf_save {
             argsz: size::<sys::gim_vf_save>(),
-            flags: source.map_or(0, |_| sys::GIM_SAVE_PRECOPY),
+            flags: precopy | held,
             source: source.unwrap_or(Source::Auto) as u32,
-            reserved: 0,
+            downtime_ms: limits.downtime_ms,
+            brownout_ms: limits.brownout_ms.unwrap_or(0),
+            rounds: limits.rounds,
+            ..Default::default()
         };
         with_ref(&self.0, sys::GIM_IOCTL_VF_SAVE, &arg).map(|fd| Stream(file(fd)))
     }
