@@ -7,6 +7,7 @@ mod calls;
 mod dirty;
 mod faults;
 mod guest;
+mod holds;
 mod manners;
 mod phases;
 mod spoil;
@@ -15,7 +16,9 @@ mod strike;
 mod together;
 mod truth;
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 use clap::Parser;
 use gim_uapi::{open_vf, Vf};
+use vf_client::mem::Mapping;
 
 /// Errors as Linux numbers them.
 pub(crate) mod errno {
@@ -99,6 +103,16 @@ impl Bench {
         open_vf(self.address, n).with_context(|| format!("opening VF{n}"))
     }
 
+    /// A VF's framebuffer, as a CPU reaches it.
+    pub(crate) fn framebuffer(&self, n: u32, bytes: usize) -> Result<Mapping> {
+        let vf = self.sysfs.join(format!("virtfn{n}"));
+        // Else the device does not answer to its memory.
+        std::fs::write(vf.join("enable"), "1")?;
+        let path = vf.join("resource0");
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Mapping::of_file(file.as_fd(), 0, bytes, "framebuffer")?)
+    }
+
     /// The life-cycle state that sysfs shows.
     pub(crate) fn state(&self, n: u32) -> Result<String> {
         // Its directories count VFs from 1.
@@ -140,8 +154,9 @@ pub(crate) fn refused<T>(result: io::Result<T>, want: i32) -> Result<()> {
 
 /// The tests of a group, or of a name.
 fn choose(group: &str) -> Vec<Test> {
-    let groups: [(&str, &[&[Test]]); 8] = [
+    let groups: [(&str, &[&[Test]]); 9] = [
         ("ioctls", &[calls::TESTS, dirty::TESTS, streams::TESTS]),
+        ("holds", &[holds::TESTS]),
         ("phases", &[phases::TESTS]),
         ("truth", &[truth::TESTS]),
         ("spoil", &[spoil::TESTS]),

@@ -77,7 +77,6 @@ fn who(b: &Bench) -> Result<()> {
     refused(vf.restore(), EBUSY)?;
     let stream = vf.save(None)?;
     refused(other.save(None), EBUSY)?;
-    refused(other.resume(), EBUSY)?;
     drop(stream);
     other.save(None)?;
     vf.resume()?;
@@ -145,10 +144,20 @@ fn changes(b: &Bench) -> Result<()> {
         info.flags == sys::GIM_STREAM_PRECOPY && info.initial_bytes == 0,
         "{info:?}"
     );
-    // The host's writes stand for the VF's: the source is paused for them, and runs again.
+    // A CPU's writes stand for the VF's.
+    let mut rng = fastrand::Rng::with_seed(b.seed);
+    let data: Vec<_> = [0, (5 << 20) + 4096]
+        .map(|at| (at, (0..64 << 10).map(|_| rng.u8(..)).collect::<Vec<_>>()))
+        .into();
+    let fb = b.framebuffer(0, 8 << 20)?;
+    for (at, bytes) in &data {
+        fb.write(usize::try_from(*at)?, bytes)?;
+    }
     let other = b.vf(0)?;
     other.pause(0, false)?;
-    let data = fill(b, &other, 64 << 10)?;
+    compare(&other, &data).context("what the CPU has written")?;
+    // Nor does the host write to what is being copied.
+    refused(other.fb_write(0, &[0; 4096]), EBUSY)?;
     stream.read_to_end(&mut all).context("the last round")?;
     let info = stream.query()?;
     ensure!(info.flags == sys::GIM_STREAM_COMPLETE, "{info:?}");
