@@ -9,16 +9,17 @@ numvfs 4 || fail "no VFs"
 for i in 0 1; do bind $i; done
 tenant 0
 network 10.9.0.2 10.9.0.1
-(busybox nc -l -p 7001 > /tmp/checkpoint && touch /tmp/arrived) &
-mkfifo /tmp/orders
-vf-client --pci "$(vf 1)" resume --checkpoint /tmp/checkpoint --early --stdin < /tmp/orders > /tmp/chain.out 2>&1 &
+mkfifo /tmp/orders /tmp/said /tmp/line /tmp/arrived
+: > /tmp/chain.out
+hear < /tmp/line &
+(busybox nc -l -p 7001 > /tmp/checkpoint && echo yes > /tmp/arrived) &
+vf-client --pci "$(vf 1)" resume --checkpoint /tmp/checkpoint --early --stdin < /tmp/orders > /tmp/line 2>&1 &
 chain=$!
 exec 3> /tmp/orders
 wait_for 30 says open || fail "VF1 cannot be opened"
 wait_for 10 is_state vf2 available || fail "VF1 is not free"
 (echo ready | busybox nc -l -p 7002) &
-gimctl --json migrate recv --vf 1 --on-restored "while [ ! -e /tmp/arrived ]; do sleep 0.01; done
-	echo load > /tmp/orders; for i in \$(seq 1000); do ! grep -q ^ready /tmp/chain.out || exit 0; sleep 0.01; done; exit 1" \
+gimctl --json migrate recv --vf 1 --on-restored "read -r yes < /tmp/arrived && $(order load ready)" \
 	0.0.0.0:7000 2> /tmp/report || fail "it does not arrive"
 echo go >&3
 # The referee forgets it when the VF is reset at the end.

@@ -33,6 +33,18 @@ ends() {
 	for f in /tmp/tenant?; do echo "$1: $(tail -n 1 "$f")"; done
 	[ "$(referee get violations)" = 0 ] || fail "protocol violations on $1"
 }
+# A client's lines, one by one: they are kept, and those that answer an order are handed to whoever
+# waits for them, who then need not look again and again.
+hear() {
+	while read -r line; do
+		echo "$line" >> /tmp/chain.out
+		case $line in
+		frozen* | dumped* | ready*) echo "$line" > /tmp/said ;;
+		esac
+	done
+}
+# order WORD ANSWER: shell commands that give the client an order and wait for its answer.
+order() { printf 'echo %s > /tmp/orders && read -r said < /tmp/said && [ "${said%%%% *}" = %s ]' "$1" "$2"; }
 says() { grep -q "^$1" /tmp/chain.out; }
 # share N: run time of VF N since the counters were reset, in ns
 ran() { referee get run_ns --vf "$1"; }
