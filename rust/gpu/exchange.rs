@@ -107,9 +107,8 @@ impl Gpu {
         let mut all = self.told.lock();
         let last = all.get_mut(vf.index()).ok_or(EINVAL)?;
         let now = now_ns();
-        let fresh = |told: &&mut Told| {
-            told.epoch == epoch && now.saturating_sub(told.at) < READ_DISTANCE
-        };
+        let fresh =
+            |told: &&mut Told| told.epoch == epoch && now.saturating_sub(told.at) < READ_DISTANCE;
         if let Some(told) = last.as_mut().filter(fresh) {
             return Ok(Some(*told));
         }

@@ -230,7 +230,11 @@ fn a_silent_host_is_named() {
             panic!("{error}")
         };
         // The first message of a guest of the chip.
-        let first = if m.borrow().gpu.chip().guest.exchange { 6 } else { 1 };
+        let first = if m.borrow().gpu.chip().guest.exchange {
+            6
+        } else {
+            1
+        };
         let text = format!("acknowledge message {first}");
         assert!(what.contains(&text), "{what}");
         assert!(

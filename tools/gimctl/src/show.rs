@@ -82,7 +82,11 @@ pub(crate) fn gpu(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()>
         return Ok(());
     }
     print(&format!("\n{}", vf_table(&gpu)))?;
-    let tells = |vf: &Vf| vf.guest.get("report").is_some_and(|report| report != "none");
+    let tells = |vf: &Vf| {
+        vf.guest
+            .get("report")
+            .is_some_and(|report| report != "none")
+    };
     if !gpu.vfs.iter().any(tells) {
         return Ok(());
     }

@@ -139,7 +139,11 @@ fn list_and_show() {
     tree.run(&["show", "03:00.0"])
         .success()
         .stdout(says("brand_new_key").and(says("0000:03:02.3")))
-        .stdout(says("amdgpu 7.3").and(says("77 MiB")).and(says("bad-checksum")));
+        .stdout(
+            says("amdgpu 7.3")
+                .and(says("77 MiB"))
+                .and(says("bad-checksum")),
+        );
     assert_eq!(show["vfs"][0]["guest"]["driver"], "amdgpu 7.3");
     // Whoever does not ask does not look.
     let list = tree.json(&["list", "--json"]);
