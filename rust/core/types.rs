@@ -103,7 +103,7 @@ pub const fn mul_div(a: u64, b: u64, c: u64) -> u64 {
     while bit > 0 {
         bit -= 1;
         let carry = rest >> 63;
-        rest = rest << 1 | (low >> bit & 1);
+        rest = (rest << 1) | ((low >> bit) & 1);
         quotient <<= 1;
         if carry != 0 || rest >= c {
             rest = rest.wrapping_sub(c);

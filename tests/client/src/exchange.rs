@@ -68,7 +68,7 @@ pub fn read_host<T: Transport>(t: &mut T) -> Result<Host> {
     Ok(Host {
         feature_flags: get(&page, pf2vf::FEATURE_FLAGS),
         update_interval_ms: get(&page, pf2vf::UPDATE_INTERVAL_MS),
-        uuid: uuid[0] | uuid[1] << 32,
+        uuid: uuid[0] | (uuid[1] << 32),
         gpu_capacity: get(&page, pf2vf::GPU_CAPACITY),
     })
 }
