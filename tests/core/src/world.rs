@@ -174,6 +174,8 @@ impl World {
 
     /// Enables VFs for these guests.
     pub fn enable(&mut self, guests: Vec<Guest>) -> Verdict {
+        // The host waits for a GPU that is away.
+        while self.detached && self.happen()? {}
         let count = guests.len();
         self.guests = guests;
         for guest in &mut self.guests {
