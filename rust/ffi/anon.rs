@@ -78,6 +78,16 @@ pub(crate) trait AnonFile: Sized + Send + Sync + 'static {
         Err(EINVAL)
     }
 
+    /// The same by the address of the caller's buffer, for files that only pass it on.
+    fn read_to(this: ArcBorrow<'_, Self>, to: usize, len: usize) -> Result<usize> {
+        Self::read(this, UserSlice::new(UserPtr::from_addr(to), len).writer())
+    }
+
+    /// The same for write().
+    fn write_from(&self, from: usize, len: usize) -> Result<usize> {
+        self.write(UserSlice::new(UserPtr::from_addr(from), len).reader())
+    }
+
     /// poll(): never waits; what is to come is always there to be asked for.
     fn poll(&self) -> u32 {
         0
@@ -93,12 +103,19 @@ pub(crate) trait AnonFile: Sized + Send + Sync + 'static {
 }
 
 /// Makes a descriptor for `file`; `flags` may have `O_CLOEXEC` and `O_NONBLOCK`.
-///
-/// `answer` is called with its number before anybody can use it: if it fails there is none.
 pub(crate) fn open<T: AnonFile>(file: Arc<T>, flags: u32) -> Result<isize> {
     let fd = FileDescriptorReservation::get_unused_fd_flags(flags)?;
+    let opened = make(file, bindings::O_RDWR | (flags & bindings::O_NONBLOCK))?;
+    let number = isize::try_from(fd.reserved_fd())?;
+    fd.fd_install(opened);
+    Ok(number)
+}
+
+/// Makes a file without a descriptor; `mode` is `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and may have
+/// `O_NONBLOCK`.
+pub(crate) fn make<T: AnonFile>(file: Arc<T>, mode: u32) -> Result<ARef<File>> {
     // CAST: Flags of open() are small and positive.
-    let mode = (bindings::O_RDWR | (flags & bindings::O_NONBLOCK)) as c_int;
+    let mode = mode as c_int;
     let data = file.into_foreign();
     // SAFETY: Name and operations are static; `data` is what the operations expect.
     let opened =
@@ -112,10 +129,7 @@ pub(crate) fn open<T: AnonFile>(file: Arc<T>, flags: u32) -> Result<isize> {
     unsafe { bindings::stream_open(core::ptr::null_mut(), raw) };
     let raw = core::ptr::NonNull::new(raw).ok_or(EINVAL)?;
     // SAFETY: The reference is ours and passes to `ARef`; nobody has its position locked.
-    let opened = unsafe { ARef::from_raw(raw.cast::<File>()) };
-    let number = isize::try_from(fd.reserved_fd())?;
-    fd.fd_install(opened);
-    Ok(number)
+    Ok(unsafe { ARef::from_raw(raw.cast::<File>()) })
 }
 
 /// The operations of files with a `T` behind them.
@@ -166,8 +180,7 @@ impl<T: AnonFile> Table<T> {
     ) -> isize {
         // SAFETY: The VFS calls this for files with this table, and holds them.
         let this = unsafe { Self::borrow(file) };
-        let out = UserSlice::new(UserPtr::from_ptr(buf.cast()), len).writer();
-        count(T::read(this, out))
+        count(T::read_to(this, buf.addr(), len))
     }
 
     /// # Safety
@@ -181,8 +194,7 @@ impl<T: AnonFile> Table<T> {
     ) -> isize {
         // SAFETY: As above.
         let this = unsafe { Self::of(file) };
-        let data = UserSlice::new(UserPtr::from_ptr(buf.cast_mut().cast()), len).reader();
-        count(this.write(data))
+        count(this.write_from(buf.addr(), len))
     }
 
     /// # Safety
