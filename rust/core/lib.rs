@@ -34,3 +34,4 @@ pub mod switch;
 pub mod track;
 pub mod types;
 pub mod vf;
+pub mod vfio;
