@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod pci;
 pub(crate) mod queue;
 pub(crate) mod random;
+pub(crate) mod seam;
 pub(crate) mod sysfs;
 pub(crate) mod timer;
 pub(crate) mod trace;

@@ -30,6 +30,8 @@ mod port;
 mod show;
 mod sysfs;
 
+use migrate::service;
+
 use kernel::{
     driver,
     prelude::*,
@@ -63,21 +65,37 @@ module! {
     },
 }
 
+/// Lets the seam go when the module goes.
+struct LeaveSeam;
+
+impl Drop for LeaveSeam {
+    fn drop(&mut self) {
+        service::leave_seam();
+    }
+}
+
 #[pin_data]
 struct GimModule {
-    // The device goes before the driver, whose GPUs it is the way to.
+    // The device goes before the driver, whose GPUs it is the way to; the seam goes last.
     #[pin]
     _control: chardev::Registration,
     #[pin]
     _driver: driver::Registration<ffi::driver::Adapter<pf::Gim>>,
+    #[pin]
+    _watch: ffi::seam::Watch,
+    _seam: LeaveSeam,
 }
 
 impl InPlaceModule for GimModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         port::init();
+        service::init();
         try_pin_init!(Self {
+            _seam: LeaveSeam,
+            _watch <- ffi::seam::Watch::new::<service::Waiter>(),
             _: {
                 ffi::crc::check()?;
+                service::look_for_seam();
             },
             _control <- chardev::register(),
             _driver <- driver::Registration::new(

@@ -4,12 +4,14 @@
 //!
 //! - [`save`]: the stream that is read; [`restore`]: the one that is written;
 //! - [`phase`]: where the migration of each VF is;
+//! - [`service`]: the same for VFIO;
 //! - [`track`]: which pages have changed; [`dirty`]: the same as a bitmap for user space.
 
 mod dirty;
 pub(crate) mod phase;
 mod restore;
 mod save;
+pub(crate) mod service;
 mod track;
 
 use kernel::{

@@ -24,7 +24,10 @@ use crate::{
         MAX_VFS, //
     },
     gpu::Gpu,
-    migrate::phase::Move, //
+    migrate::{
+        phase::Move,
+        service, //
+    },
 };
 
 global_lock! {
@@ -76,7 +79,14 @@ impl Port {
             GFP_KERNEL,
         )?;
         PORTS.lock().push(port.clone(), GFP_KERNEL)?;
-        Ok(Opened(port))
+        let opened = Opened(port);
+        service::offer(&opened.0)?;
+        Ok(opened)
+    }
+
+    /// Where the GPU is.
+    pub(crate) fn address(&self) -> Address {
+        self.address
     }
 
     /// Enters, if the GPU is still there.
@@ -136,6 +146,7 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         self.shut();
+        service::withdraw(&self.0);
         let mut inner = self.0.inner.lock();
         // Whoever waits for the GPU inside has a bound.
         while inner.visits != 0 {

@@ -13,7 +13,8 @@ use crate::{
     gim_core::{
         engine::{
             Adoption,
-            Held, //
+            Held,
+            Phase, //
         },
         event::Event,
         partition::Part,
@@ -111,6 +112,28 @@ impl Gpu {
             VfState::FullAccess | VfState::Resetting => Err(EBUSY),
             VfState::Quarantined => Err(EPERM),
             VfState::Unavailable => Err(ESRCH),
+        }
+    }
+
+    /// The same for somebody who waits for a full access or a reset to be finished.
+    pub(crate) fn hold_vf_after_access(self: &Arc<Self>, vf: VfId, limit_ms: u32) -> Result {
+        match self.with(|st| st.engine.vf_state(vf)) {
+            VfState::FullAccess | VfState::Resetting => self.pause_vf_within(vf, limit_ms),
+            _ => self.hold_vf(vf, limit_ms),
+        }
+    }
+
+    /// Has the engine look at once which VFs were reset.
+    pub(crate) fn look_for_resets(self: &Arc<Self>) {
+        let mut st = self.state.lock();
+        if st.engine.detached() || st.engine.phase() == Phase::Gone {
+            // Nobody touches it; all its VFs have lost what they had.
+            return;
+        }
+        // One that does not answer is noticed by those who need an answer.
+        match self.hw.hal.take_resets(&self.hw) {
+            None | Some(0) => {}
+            Some(mask) => Self::feed(self.as_arc_borrow(), &mut st, Event::ResetSeen { mask }),
         }
     }
 

@@ -151,6 +151,11 @@ impl RestoreStream {
         })
     }
 
+    /// Whether the VF has got its state.
+    pub(super) fn is_complete(&self) -> bool {
+        self.restore.lock().phase == Phase::Complete
+    }
+
     fn query(&self, arg: usize) -> Result {
         let mut info: uapi::gim_stream_info = uapi::read(arg)?;
         let restore = self.restore.lock();

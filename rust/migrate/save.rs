@@ -51,6 +51,7 @@ use crate::{
         crc,
         queue::OwnQueue,
         timer,
+        seam::Progress,
         uapi, //
     },
     gim_core::{
@@ -161,6 +162,8 @@ struct Save {
     wake: bool,
     /// The stay during which the last look was begun: what it finds is final while that lasts.
     last_stay: Option<u32>,
+    /// Once the VF is paused the stream comes to its end; else it may run on.
+    last: bool,
     zero_pages: u64,
     passed: u64,
     _claim: Claimed,
@@ -218,6 +221,7 @@ impl SaveStream {
                     sweep: false,
                     wake: false,
                     last_stay: None,
+                    last: true,
                     zero_pages: 0,
                     passed: 0,
                     _claim: claim,
@@ -232,6 +236,40 @@ impl SaveStream {
         let now = gpu.stand(vf);
         opened.moving(vf, |m| m.happens(now, Happens::Save))?;
         Ok(made)
+    }
+
+    /// Whether the stream comes to its end once the VF is paused: at first it does.
+    pub(super) fn set_last(&self, last: bool) {
+        self.save.lock().last = last;
+    }
+
+    /// What is left, as VFIO counts it: where both are zero a read finds nothing.
+    pub(super) fn progress(&self) -> Progress {
+        let mut save = self.save.lock();
+        let save = &mut *save;
+        if let Ok(gpu) = self.port.enter() {
+            save.tracker.collect(&gpu);
+        }
+        // CAST: Below the size of a step.
+        let staged = (save.made - save.sent) as u64;
+        let page = PAGE_BYTES as u64;
+        let known = save.tracker.known().saturating_mul(page);
+        let (initial_bytes, dirty_bytes) = match save.course.is_first() {
+            true => {
+                let pages = save.tracker.pages().saturating_sub(save.course.cursor());
+                let initial = u64::from(pages) * page;
+                (initial + staged, known.saturating_sub(initial))
+            }
+            false => (0, known + staged),
+        };
+        Progress {
+            initial_bytes,
+            dirty_bytes,
+            state_bytes: match save.phase {
+                Phase::Done | Phase::Broken(_) => 0,
+                _ => save.state_bytes(),
+            },
+        }
     }
 
     fn query(&self, arg: usize) -> Result {
@@ -297,9 +335,7 @@ impl SaveStream {
 impl Save {
     /// Bytes that follow the last page.
     fn state_bytes(&self) -> u64 {
-        let small = 6 * SCRATCH + HEADER_LEN;
-        // CAST: Small constants.
-        u64::from(self.context_bytes) + (small + TRAILER_LEN) as u64
+        state_bytes(self.context_bytes)
     }
 
     /// Makes what comes next.
@@ -393,6 +429,13 @@ impl Save {
         self.passed = self.passed.saturating_add(n as u64);
         Ok(n)
     }
+}
+
+/// Bytes of a stream that are no pages, at most.
+pub(super) fn state_bytes(context_bytes: u32) -> u64 {
+    let small = 6 * SCRATCH + HEADER_LEN;
+    // CAST: Small constants.
+    u64::from(context_bytes) + (small + TRAILER_LEN) as u64
 }
 
 /// What the encoder refuses is a mistake of ours.

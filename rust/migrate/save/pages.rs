@@ -142,7 +142,9 @@ impl Save {
 
     /// How the VF stands, and what follows for what was seen and will be seen of its pages.
     fn observe(&mut self, gpu: &Arc<Gpu>, port: &Port) -> Result<course::Stand> {
-        let now = gpu.stand(self.vf);
+        let mut now = gpu.stand(self.vf);
+        // One that may run on is not at its end, even if it does not run now.
+        now.bounded |= now.held && !self.last;
         if now.epoch != Some(self.epoch) {
             return Err(EIO);
         }

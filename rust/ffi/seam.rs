@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The seam to VFIO drivers of our VFs, from the side of the PF's driver.
+//!
+//! `gim` needs no other module: it looks for the registry when it is loaded, and is told when that
+//! comes later. While something is registered, the registry stays.
+
+use core::{
+    ffi::CStr,
+    marker::PhantomData,
+    mem::size_of, //
+};
+
+use kernel::{
+    bindings,
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_ulong,
+        c_void, //
+    },
+    prelude::*,
+    sync::Arc,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
+};
+
+use super::pci::Address;
+
+#[path = "../seam/abi.rs"]
+#[allow(dead_code, reason = "the other modules' side is there too")]
+mod abi;
+
+pub(crate) use self::abi::{
+    Info,
+    Progress,
+    SAVE_PRECOPY, //
+};
+use self::abi::{
+    Ops,
+    VERSION, //
+};
+
+/// The registry's name.
+const MODULE: &CStr = c"gim_seam";
+const REGISTER: &CStr = c"gim_seam_register";
+const UNREGISTER: &CStr = c"gim_seam_unregister";
+
+type Register = unsafe extern "C" fn(u32, u32, *const Ops, *mut c_void) -> i64;
+type Unregister = unsafe extern "C" fn(u64);
+
+/// What VFIO drivers are served: see [`Ops`]. `vf` is whatever the caller says.
+pub(crate) trait Provider: Send + Sync + 'static {
+    /// What a VF is.
+    fn info(&self, vf: u32) -> Result<Info>;
+    /// Takes it off the engine.
+    fn pause(&self, vf: u32) -> Result;
+    /// Lets it run.
+    fn resume(&self, vf: u32) -> Result;
+    /// Begins to save it.
+    fn save(&self, vf: u32, flags: u32) -> Result<u64>;
+    /// Begins to restore it.
+    fn restore(&self, vf: u32) -> Result<u64>;
+    /// Reads from a save to user memory.
+    fn read(&self, session: u64, to: usize, len: usize) -> Result<usize>;
+    /// Writes user memory to a restore.
+    fn write(&self, session: u64, from: usize, len: usize) -> Result<usize>;
+    /// How far a save is.
+    fn progress(&self, session: u64) -> Result<Progress>;
+    /// The save may come to its end.
+    fn last(&self, session: u64) -> Result;
+    /// Ends a session.
+    fn end(&self, session: u64) -> Result;
+    /// The VF will be reset by its user, or was.
+    fn reset(&self, vf: u32) -> Result;
+}
+
+/// The registry, which stays loaded as long as this lives.
+///
+/// # Invariants
+///
+/// Both come from `__symbol_get`.
+pub(crate) struct Seam {
+    register: Register,
+    unregister: Unregister,
+}
+
+impl Seam {
+    /// Finds it, if it is loaded.
+    pub(crate) fn find() -> Option<Arc<Self>> {
+        // SAFETY: The names are NUL-terminated; both symbols are the registry's alone.
+        let (first, second) = unsafe {
+            (
+                bindings::__symbol_get(REGISTER.as_char_ptr()),
+                bindings::__symbol_get(UNREGISTER.as_char_ptr()),
+            )
+        };
+        if first.is_null() || second.is_null() {
+            for (symbol, name) in [(first, REGISTER), (second, UNREGISTER)] {
+                if !symbol.is_null() {
+                    // SAFETY: It was got above.
+                    unsafe { bindings::__symbol_put(name.as_char_ptr()) };
+                }
+            }
+            return None;
+        }
+        // INVARIANT: Just got.
+        let seam = Self {
+            // SAFETY: The registry's functions have these types (`seam/exports.rs`).
+            register: unsafe { core::mem::transmute::<*mut c_void, Register>(first) },
+            // SAFETY: As above.
+            unregister: unsafe { core::mem::transmute::<*mut c_void, Unregister>(second) },
+        };
+        Arc::new(seam, GFP_KERNEL).ok()
+    }
+
+    /// Registers; VFIO drivers find `provider` under the PF's address until the answer is dropped.
+    pub(crate) fn register<T: Provider>(
+        self: &Arc<Self>,
+        pf: Address,
+        provider: Arc<T>,
+    ) -> Result<Registered<T>> {
+        let ctx = provider.into_foreign();
+        // SAFETY: The table is static; `ctx` is what its functions expect, and ours until the
+        // registration has been taken back.
+        let serial = unsafe { (self.register)(pf.domain, pf.id.into(), Table::<T>::ops(), ctx) };
+        match u64::try_from(serial) {
+            Ok(serial) => Ok(Registered {
+                seam: self.clone(),
+                serial,
+                ctx: Context(ctx),
+                _type: PhantomData,
+            }),
+            Err(_) => {
+                // SAFETY: Nobody has got it.
+                drop(unsafe { Arc::<T>::from_foreign(ctx) });
+                to_result(c_int::try_from(serial)?).and(Err(EINVAL))
+            }
+        }
+    }
+}
+
+impl Drop for Seam {
+    fn drop(&mut self) {
+        for name in [REGISTER, UNREGISTER] {
+            // SAFETY: Got by `find`, by the invariant.
+            unsafe { bindings::__symbol_put(name.as_char_ptr()) };
+        }
+    }
+}
+
+/// What was registered.
+struct Context(*mut c_void);
+
+// SAFETY: An `Arc` of what is `Send` and `Sync`, on its way back.
+unsafe impl Send for Context {}
+// SAFETY: As above.
+unsafe impl Sync for Context {}
+
+/// A registration; dropping it waits for the calls that are inside.
+pub(crate) struct Registered<T: Provider> {
+    seam: Arc<Seam>,
+    serial: u64,
+    ctx: Context,
+    _type: PhantomData<Arc<T>>,
+}
+
+impl<T: Provider> Drop for Registered<T> {
+    fn drop(&mut self) {
+        // SAFETY: Registered by us, and taken back once; then nobody uses `ctx` any more.
+        unsafe {
+            (self.seam.unregister)(self.serial);
+            drop(Arc::<T>::from_foreign(self.ctx.0));
+        }
+    }
+}
+
+/// The functions for a `T`: all are called with a `ctx` that [`Seam::register`] has given.
+struct Table<T: Provider>(PhantomData<T>);
+
+impl<T: Provider> Table<T> {
+    const OPS: Ops = Ops {
+        version: VERSION,
+        // CAST: A small constant.
+        size: size_of::<Ops>() as u32,
+        info: Self::info,
+        pause: Self::pause,
+        resume: Self::resume,
+        save: Self::save,
+        restore: Self::restore,
+        read: Self::read,
+        write: Self::write,
+        progress: Self::progress,
+        last: Self::last,
+        end: Self::end,
+        reset: Self::reset,
+    };
+
+    const fn ops() -> &'static Ops {
+        const { &Self::OPS }
+    }
+
+    /// # Safety
+    ///
+    /// `ctx` must be what was registered, during a call that is inside of the seam.
+    unsafe fn of<'a>(ctx: *mut c_void) -> &'a T {
+        // SAFETY: By the contract the registration, which owns it, is still there.
+        let provider = unsafe { Arc::<T>::borrow(ctx) };
+        // SAFETY: As above, for as long as the call.
+        unsafe { &*core::ptr::from_ref(&*provider) }
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam; `out` must be valid for a write.
+    unsafe extern "C" fn info(ctx: *mut c_void, vf: u32, out: *mut Info) -> c_int {
+        // SAFETY: By the contract.
+        let info = unsafe { Self::of(ctx) }.info(vf);
+        // SAFETY: By the contract.
+        done(info.map(|info| unsafe { out.write(info) }))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn pause(ctx: *mut c_void, vf: u32) -> c_int {
+        // SAFETY: By the contract.
+        done(unsafe { Self::of(ctx) }.pause(vf))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn resume(ctx: *mut c_void, vf: u32) -> c_int {
+        // SAFETY: By the contract.
+        done(unsafe { Self::of(ctx) }.resume(vf))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn save(ctx: *mut c_void, vf: u32, flags: u32) -> i64 {
+        // SAFETY: By the contract.
+        number(unsafe { Self::of(ctx) }.save(vf, flags))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn restore(ctx: *mut c_void, vf: u32) -> i64 {
+        // SAFETY: By the contract.
+        number(unsafe { Self::of(ctx) }.restore(vf))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn read(
+        ctx: *mut c_void,
+        session: u64,
+        to: *mut c_void,
+        len: usize,
+    ) -> isize {
+        // SAFETY: By the contract.
+        count(unsafe { Self::of(ctx) }.read(session, to.addr(), len))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn write(
+        ctx: *mut c_void,
+        session: u64,
+        from: *mut c_void,
+        len: usize,
+    ) -> isize {
+        // SAFETY: By the contract.
+        count(unsafe { Self::of(ctx) }.write(session, from.addr(), len))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam; `out` must be valid for a write.
+    unsafe extern "C" fn progress(ctx: *mut c_void, session: u64, out: *mut Progress) -> c_int {
+        // SAFETY: By the contract.
+        let progress = unsafe { Self::of(ctx) }.progress(session);
+        // SAFETY: By the contract.
+        done(progress.map(|progress| unsafe { out.write(progress) }))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn last(ctx: *mut c_void, session: u64) -> c_int {
+        // SAFETY: By the contract.
+        done(unsafe { Self::of(ctx) }.last(session))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn end(ctx: *mut c_void, session: u64) -> c_int {
+        // SAFETY: By the contract.
+        done(unsafe { Self::of(ctx) }.end(session))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn reset(ctx: *mut c_void, vf: u32, _when: u32) -> c_int {
+        // SAFETY: By the contract.
+        done(unsafe { Self::of(ctx) }.reset(vf))
+    }
+}
+
+fn done(result: Result) -> c_int {
+    from_result(|| result.map(|()| 0))
+}
+
+/// A number or a negative errno.
+fn number(result: Result<u64>) -> i64 {
+    match result {
+        Ok(n) => i64::try_from(n).unwrap_or(i64::MAX),
+        Err(e) => e.to_errno().into(),
+    }
+}
+
+/// A count or a negative errno.
+fn count(result: Result<usize>) -> isize {
+    match result {
+        Ok(n) => isize::try_from(n).unwrap_or(isize::MAX),
+        // CAST: Errno fits.
+        Err(e) => e.to_errno() as isize,
+    }
+}
+
+/// Calls `come` when the registry has been loaded, as long as it lives.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Watch {
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+}
+
+// SAFETY: It has no operation but its drop, which may be done by any thread.
+unsafe impl Send for Watch {}
+// SAFETY: As above.
+unsafe impl Sync for Watch {}
+
+/// Who wants to know.
+pub(crate) trait Watcher {
+    /// The registry is there.
+    fn come();
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub(crate) fn new<T: Watcher>() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            block <- Opaque::try_ffi_init(|block: *mut bindings::notifier_block| {
+                // SAFETY: `block` is valid for writes, and stays where it is until it is
+                // unregistered.
+                unsafe {
+                    block.write(pin_init::zeroed());
+                    (*block).notifier_call = Some(notified::<T>);
+                    to_result(bindings::register_module_notifier(block))
+                }
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Watch {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by `new`.
+        unsafe { bindings::unregister_module_notifier(self.block.get()) };
+    }
+}
+
+/// # Safety
+///
+/// Only for the kernel's module code, as a notifier.
+unsafe extern "C" fn notified<T: Watcher>(
+    _: *mut bindings::notifier_block,
+    action: c_ulong,
+    module: *mut c_void,
+) -> c_int {
+    if u32::try_from(action) == Ok(bindings::module_state_MODULE_STATE_LIVE) {
+        // SAFETY: By the contract it is a module, whose name is NUL-terminated.
+        let name = unsafe {
+            CStr::from_char_ptr((&raw const (*module.cast::<bindings::module>()).name).cast())
+        };
+        if name == MODULE {
+            T::come();
+        }
+    }
+    0
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The list of what is registered, and who is inside of it.
+
+use kernel::{
+    new_condvar, new_mutex,
+    prelude::*,
+    sync::{
+        global_lock,
+        Arc,
+        CondVar,
+        Mutex, //
+    },
+};
+
+use crate::{
+    abi::Address,
+    exports::Pointer, //
+};
+
+global_lock! {
+    // SAFETY: Initialised by the module's `init`, before anybody can call what it exports.
+    unsafe(uninit) static LIST: Mutex<List> = List { last: 0, entries: KVec::new() };
+}
+
+struct List {
+    /// Serial number of the last registration.
+    last: u64,
+    entries: KVec<Arc<Entry>>,
+}
+
+/// Prepares the list; to be called once, first.
+pub(crate) fn init() {
+    // SAFETY: Called once, from the module's `init`, before anything uses it.
+    unsafe { LIST.init() };
+}
+
+struct Inner {
+    open: bool,
+    /// Calls that are inside.
+    visits: u32,
+}
+
+/// What is registered for one PF.
+#[pin_data]
+pub(crate) struct Entry {
+    pub(crate) serial: u64,
+    pub(crate) ops: Pointer,
+    pub(crate) ctx: Pointer,
+    address: Address,
+    #[pin]
+    inner: Mutex<Inner>,
+    #[pin]
+    left: CondVar,
+}
+
+/// Registers; returns the serial number. `EEXIST` if somebody has that PF.
+pub(crate) fn register(address: Address, ops: Pointer, ctx: Pointer) -> Result<u64> {
+    let mut list = LIST.lock();
+    if list.entries.iter().any(|entry| entry.address == address) {
+        return Err(EEXIST);
+    }
+    let serial = list.last.checked_add(1).ok_or(EOVERFLOW)?;
+    let entry = Arc::pin_init(
+        pin_init!(Entry {
+            serial,
+            ops,
+            ctx,
+            address,
+            inner <- new_mutex!(Inner {
+                open: true,
+                visits: 0,
+            }),
+            left <- new_condvar!("gim_seam::left"),
+        }),
+        GFP_KERNEL,
+    )?;
+    list.entries.push(entry, GFP_KERNEL)?;
+    list.last = serial;
+    Ok(serial)
+}
+
+/// Takes a registration back; returns when nobody is inside any more.
+pub(crate) fn unregister(serial: u64) {
+    let mut list = LIST.lock();
+    let at = list.entries.iter().position(|e| e.serial == serial);
+    let Some(entry) = at.and_then(|i| list.entries.remove(i).ok()) else {
+        return;
+    };
+    drop(list);
+    let mut inner = entry.inner.lock();
+    inner.open = false;
+    while inner.visits != 0 {
+        entry.left.wait(&mut inner);
+    }
+}
+
+/// Enters what is registered for a PF. `ENODEV` if nothing is.
+pub(crate) fn enter(address: Address) -> Result<Arc<Entry>> {
+    let list = LIST.lock();
+    let found = list.entries.iter().find(|entry| entry.address == address);
+    let entry = found.cloned().ok_or(ENODEV)?;
+    drop(list);
+    let mut inner = entry.inner.lock();
+    if !inner.open {
+        return Err(ENODEV);
+    }
+    inner.visits = inner.visits.checked_add(1).ok_or(EBUSY)?;
+    drop(inner);
+    Ok(entry)
+}
+
+/// Leaves.
+pub(crate) fn leave(entry: &Entry) {
+    let mut inner = entry.inner.lock();
+    inner.visits = inner.visits.saturating_sub(1);
+    entry.left.notify_all();
+}
