@@ -131,3 +131,14 @@ group() {
 	done < /tmp/m.txt
 }
 dmesg_has() { dmesg | grep -qE "$1"; }
+# bind_to DRIVER N: give VF N to another driver than vfio-pci.
+bind_to() {
+	echo "$1" > "$PCI/$(vf "$2")/driver_override"
+	echo "$(vf "$2")" > /sys/bus/pci/drivers_probe
+	[ "$(basename "$(readlink "$PCI/$(vf "$2")/driver")")" = "$1" ]
+}
+# VFIO with migration for the VFs.
+load_vfio() {
+	[ -d /sys/bus/pci/drivers/vfio-pci ] || modprobe vfio-pci
+	insmod "${GIM%/*}/gim_seam.ko" && insmod "${GIM%/*}/gim_vfio_pci.ko"
+}

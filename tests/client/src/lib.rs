@@ -15,6 +15,7 @@ pub mod job;
 pub mod layout;
 pub mod mailbox;
 pub mod mem;
+pub mod migration;
 pub mod pci;
 pub mod referee;
 pub mod ring;

@@ -112,6 +112,12 @@ impl Vfio {
     }
 }
 
+impl AsRawFd for Vfio {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.device.as_raw_fd()
+    }
+}
+
 fn borrow<T: AsRawFd>(owner: &T) -> BorrowedFd<'_> {
     // SAFETY: The descriptor is open as long as its owner lives, which the lifetime says.
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
