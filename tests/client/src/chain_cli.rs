@@ -19,10 +19,16 @@
 //! | or with `--early`: opens the VF, says `open`; at `load` the rest, and says `ready` | begin to restore the VF while the source works |
 //! | `go`: says `working` and goes on, with no word to the host | |
 //!
+//! Where the VFs are bound to gim-vfio-pci the clients move them themselves, by VFIO: the source is
+//! told `precopy PATH` while it works (it says `streamed` once nothing is left for now), and
+//! `stop` when it is frozen (`stopped`: all is in PATH); the target is told `fill PATH` when it
+//! is open (`filled`), and `go` lets the VF run.
+//!
 //! `dump` must come after the VF was paused: what the engine writes to the client's memory before
 //! is part of the job.  At the end both verify, give the GPU back and say `done` with the digest.
 //! SIGINT and SIGTERM end a client that works with status 1, a frozen one as `exit` does.
 
+use std::fs::File;
 use std::io::{self, BufRead};
 use std::path::PathBuf;
 use std::sync::mpsc::{channel, Receiver, Sender};
@@ -34,6 +40,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use vf_client::chain::{Chain, Plan};
 use vf_client::checkpoint::Checkpoint;
+use vf_client::migration::{self, State};
 use vf_client::transport::Transport;
 use vf_client::vfio::Vfio;
 use vf_client::{Error, Result};
@@ -97,7 +104,7 @@ pub(crate) struct ResumeArgs {
     stdin: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Order {
     Freeze,
     Dump,
@@ -105,6 +112,9 @@ enum Order {
     Exit,
     Go,
     Load,
+    Precopy(PathBuf),
+    StopCopy,
+    Fill(PathBuf),
     /// SIGUSR1: whatever comes next.
     Next,
     /// SIGINT, SIGTERM.
@@ -113,7 +123,15 @@ enum Order {
 
 impl Order {
     fn parse(line: &str) -> Option<Self> {
+        if let Some((order, path)) = line.split_once(' ') {
+            return match order {
+                "precopy" => Some(Self::Precopy(path.into())),
+                "fill" => Some(Self::Fill(path.into())),
+                _ => None,
+            };
+        }
         Some(match line {
+            "stop" => Self::StopCopy,
             "freeze" => Self::Freeze,
             "dump" => Self::Dump,
             "thaw" => Self::Thaw,
@@ -146,8 +164,11 @@ fn listen(stdin: bool) -> Result<Receiver<Order>> {
             let lines = io::stdin().lock().lines();
             for line in lines.map_while(std::result::Result::ok) {
                 match Order::parse(line.trim()) {
-                    Some(order) if tx.send(order).is_err() => return,
-                    Some(_) => {}
+                    Some(order) => {
+                        if tx.send(order).is_err() {
+                            return;
+                        }
+                    }
                     None => eprintln!("vf-client: {line:?} is no order"),
                 }
             }
@@ -164,6 +185,68 @@ struct Job<'a> {
     steps: u64,
     checkpoint: Option<PathBuf>,
     at_step: Option<u64>,
+    stream: Option<Stream>,
+}
+
+/// The VF on its way out: VFIO's file, and where it goes.
+struct Stream {
+    pump: std::thread::JoinHandle<io::Result<(File, File)>>,
+    told: bool,
+}
+
+impl Stream {
+    /// Begins while the VF works; whatever is there goes at once.
+    fn begin(vf: &Vfio, path: PathBuf) -> Result<Self> {
+        let fail = |e| Error::transport("PRE_COPY", e);
+        let data = migration::set_state(vf, State::PreCopy).map_err(fail)?;
+        let mut data = data.ok_or_else(|| fail(io::Error::other("no file")))?;
+        let pump = std::thread::spawn(move || {
+            let mut to = File::options().write(true).open(path)?;
+            match migration::drain(&mut data, &mut to)? {
+                true => Err(io::Error::other("the end came while the VF may run")),
+                false => Ok((data, to)),
+            }
+        });
+        Ok(Self { pump, told: false })
+    }
+
+    /// All that is left; the VF stays stopped.
+    fn end(self, vf: &Vfio) -> Result<()> {
+        let fail = |e| Error::transport("STOP_COPY", e);
+        let pumped = self.pump.join();
+        let pumped = pumped.unwrap_or_else(|_| Err(io::Error::other("it has panicked")));
+        let (mut data, mut to) = pumped.map_err(fail)?;
+        migration::set_state(vf, State::StopCopy).map_err(fail)?;
+        match migration::drain(&mut data, &mut to).map_err(fail)? {
+            true => migration::set_state(vf, State::Stop)
+                .map_err(fail)
+                .map(drop),
+            false => Err(fail(io::Error::other("the end did not come"))),
+        }
+    }
+}
+
+/// Fills a VF from a file, and leaves it stopped.
+fn fill(vf: &Vfio, path: &std::path::Path) -> Result<()> {
+    let fail = |e| Error::transport("RESUMING", e);
+    let data = migration::set_state(vf, State::Resuming).map_err(fail)?;
+    let mut data = data.ok_or_else(|| fail(io::Error::other("no file")))?;
+    let mut from = File::open(path).map_err(fail)?;
+    io::copy(&mut from, &mut data).map_err(fail)?;
+    migration::set_state(vf, State::Stop)
+        .map_err(fail)
+        .map(drop)
+}
+
+/// Lets a VF run that was stopped by VFIO; others cannot be.
+fn run(vf: &Vfio) -> Result<()> {
+    match migration::state(vf) {
+        Ok((state, _)) if state != State::Running as u32 => {
+            let done = migration::set_state(vf, State::Running);
+            done.map_err(|e| Error::transport("RUNNING", e)).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How a frozen client went on.
@@ -181,7 +264,7 @@ impl Job<'_> {
         )
     }
 
-    fn refused(&self, order: Order) {
+    fn refused(&self, order: &Order) {
         eprintln!("vf-client: {order:?} cannot be done now");
     }
 
@@ -190,11 +273,11 @@ impl Job<'_> {
         self.tell("ready")?;
         loop {
             match self.orders.recv() {
-                Ok(Order::Go | Order::Next) => return Ok(()),
+                Ok(Order::Go | Order::Next) => return run(&self.chain.vf.t),
                 Ok(Order::Exit | Order::Stop) | Err(_) => {
                     return Err(Error::Unsupported("told to end before it went on".into()))
                 }
-                Ok(order) => self.refused(order),
+                Ok(order) => self.refused(&order),
             }
         }
     }
@@ -214,6 +297,7 @@ impl Job<'_> {
                 }
             }
             self.chain.step()?;
+            self.streamed()?;
             if told.elapsed() >= REPORT {
                 self.tell("at")?;
                 told = Instant::now();
@@ -240,6 +324,16 @@ impl Job<'_> {
         )
     }
 
+    /// Says once that nothing is left for now.
+    fn streamed(&mut self) -> Result<()> {
+        let stream = self.stream.as_mut();
+        let Some(stream) = stream.filter(|s| !s.told && s.pump.is_finished()) else {
+            return Ok(());
+        };
+        stream.told = true;
+        self.tell("streamed")
+    }
+
     fn shall_freeze(&mut self) -> Result<bool> {
         let done = self.chain.steps_done();
         if self.at_step.take_if(|&mut at| done >= at).is_some() {
@@ -251,8 +345,12 @@ impl Job<'_> {
                 "told to end after {done} of {} steps",
                 self.steps
             ))),
+            Ok(Order::Precopy(path)) => {
+                self.stream = Some(Stream::begin(&self.chain.vf.t, path)?);
+                Ok(false)
+            }
             Ok(order) => {
-                self.refused(order);
+                self.refused(&order);
                 Ok(false)
             }
             Err(_) => Ok(false),
@@ -264,14 +362,23 @@ impl Job<'_> {
         let mut dumped = false;
         while let Ok(order) = self.orders.recv() {
             match order {
-                Order::Thaw => return Ok(Then::Thawed),
+                Order::Thaw => {
+                    run(&self.chain.vf.t)?;
+                    return Ok(Then::Thawed);
+                }
                 Order::Exit | Order::Stop => break,
                 Order::Next if dumped => break,
                 Order::Dump | Order::Next => {
                     self.dump()?;
                     dumped = true;
                 }
-                other => self.refused(other),
+                Order::StopCopy if self.stream.is_some() => {
+                    if let Some(stream) = self.stream.take() {
+                        stream.end(&self.chain.vf.t)?;
+                    }
+                    self.tell("stopped")?;
+                }
+                other => self.refused(&other),
             }
         }
         Ok(Then::Left)
@@ -311,6 +418,7 @@ pub(crate) fn chain(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
         steps: plan.steps,
         checkpoint: args.checkpoint.clone(),
         at_step: args.at_step,
+        stream: None,
     };
     job.work()
 }
@@ -321,7 +429,16 @@ pub(crate) fn resume(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> 
         true => {
             let vf = open(cli)?;
             voice.say(&json!({ "event": "open" }), "open")?;
-            while orders.recv().is_ok_and(|order| order != Order::Load) {}
+            loop {
+                match orders.recv() {
+                    Ok(Order::Load) | Err(_) => break,
+                    Ok(Order::Fill(path)) => {
+                        fill(&vf, &path)?;
+                        voice.say(&json!({ "event": "filled" }), "filled")?;
+                    }
+                    Ok(order) => eprintln!("vf-client: {order:?} cannot be done now"),
+                }
+            }
             Some(vf)
         }
         false => None,
@@ -339,6 +456,7 @@ pub(crate) fn resume(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> 
         voice,
         checkpoint: args.next_checkpoint.clone(),
         at_step: None,
+        stream: None,
     };
     job.ready()?;
     job.work()

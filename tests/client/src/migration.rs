@@ -74,7 +74,7 @@ pub fn feature(
     all[1..].copy_from_slice(payload);
     // CAST: A few words.
     let argsz = (all.len() * size_of::<u64>()) as u32 - less;
-    all[0] = u64::from(flags) << 32 | u64::from(argsz);
+    all[0] = (u64::from(flags) << 32) | u64::from(argsz);
     // SAFETY: The kernel reads and writes at most argsz bytes, which are there.
     let done = check(unsafe { ioctl_with_mut_ptr(device, FEATURE, all.as_mut_ptr()) });
     payload.copy_from_slice(&all[1..]);
