@@ -14,6 +14,7 @@ use kernel::{
             Relaxed, //
         },
         Arc,
+        ArcBorrow,
         Mutex, //
     },
 };
@@ -124,10 +125,10 @@ impl DataFile {
 impl AnonFile for DataFile {
     const NAME: &'static CStr = c"gim-vfio-migration";
 
-    fn read_to(&self, to: usize, len: usize) -> Result<usize> {
-        let inner = self.inner.lock();
-        let session = self.session(&inner)?;
-        self.link.enter()?.read(session, to, len)
+    fn read_to(this: ArcBorrow<'_, Self>, to: usize, len: usize) -> Result<usize> {
+        let inner = this.inner.lock();
+        let session = this.session(&inner)?;
+        this.link.enter()?.read(session, to, len)
     }
 
     fn write_from(&self, from: usize, len: usize) -> Result<usize> {
