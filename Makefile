@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # make demo    the main job: four tenants share one (emulated) GPU      [VFS=1|2|4|8|16]
-# make check   all tests; the last line is "N passed, N failed"
+# make check   all tests; the last line is "N passed, N failed"  [CHIP=vega10: those of the other chip]
 # make         gim.ko, for the running kernel if its build tree can build Rust
 #              modules, else for the stock kernel in the build root      [KDIR=build tree]
 # make help    the rest
@@ -47,10 +47,10 @@ demo-migrate: build
 	@$(in_root) scripts/demo-migrate
 
 check: build
-	@scripts/check
+	@GIM_CHECK_CHIP=$(CHIP) scripts/check
 
 check-debug: build
-	@scripts/check-debug
+	@GIM_CHECK_CHIP=$(CHIP) scripts/check-debug
 
 bench: build
 	@$(in_root) scripts/bench $(BENCH)

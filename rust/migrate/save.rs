@@ -50,8 +50,8 @@ use crate::{
         },
         crc,
         queue::OwnQueue,
-        timer,
         seam::Progress,
+        timer,
         uapi, //
     },
     gim_core::{
