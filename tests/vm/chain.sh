@@ -23,12 +23,13 @@ stays() {
 }
 t "a chain comes to its end" stays
 
-# By page: ring (by CPU) and page table lie in front of 1024, the chain from there to 2047.
+# By page: ring (by CPU) and page table lie in front of 1024, the chain from there to 2047. In page 16
+# host and guest tell each other about themselves, on chips where they do.
 written() {
 	referee truth --vf 0 --mib 64 > /tmp/truth
 	cat /tmp/truth
 	grep -q '^512-' /tmp/truth && grep -q '^576' /tmp/truth && grep -qx '1024-2047' /tmp/truth &&
-		awk -F- '$1 < 512 || $2 > 2047 { exit 1 }' /tmp/truth
+		grep -vx '16-16' /tmp/truth | awk -F- '$1 < 512 || $2 > 2047 { exit 1 }'
 }
 t "the referee saw what GPU and CPU wrote, and nothing else" written
 t "and nothing of the neighbour's" test -z "$(referee truth --vf 1 --mib 64)"
