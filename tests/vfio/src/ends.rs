@@ -144,7 +144,7 @@ fn claimed(b: &Bench) -> Result<()> {
         .split([':', '.'])
         .map(|part| u32::from_str_radix(part, 16))
         .collect::<Result<_, _>>()?;
-    let other = gim_uapi::open_vf((parts[0], parts[1], parts[2] << 3 | parts[3]), 0)?;
+    let other = gim_uapi::open_vf((parts[0], parts[1], (parts[2] << 3) | parts[3]), 0)?;
     let stream = other.save(Some(gim_uapi::Source::Auto))?;
     refused(set_state(&vf, State::PreCopy), EBUSY)?;
     is(&vf, State::Running)?;
