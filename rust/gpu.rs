@@ -265,11 +265,10 @@ impl Gpu {
                     source: StatusSource::Poll,
                 })
             }
-            Action::ReadResets => {
+            Action::ReadResets(read) => {
                 return match hal.take_resets(hw) {
                     None => Some(Event::Gone),
-                    Some(0) => None,
-                    Some(mask) => Some(Event::ResetSeen { mask }),
+                    Some(mask) => Some(Event::ResetSeen { read, mask }),
                 }
             }
             Action::Send { vf, words, valid } => {

@@ -87,12 +87,15 @@ mod tests {
             list.push(Action::Stopped);
         }
         assert_eq!((list.as_slice().len(), list.lost()), (ACTIONS_MAX, 0));
-        list.push(Action::ReadResets);
+        list.push(Action::ReadResets(1));
         assert_eq!((list.as_slice().len(), list.lost()), (ACTIONS_MAX, 1));
         list.clear();
-        list.push(Action::ReadResets);
+        list.push(Action::ReadResets(1));
         list.push(Action::ReadStatus);
-        assert_eq!(list.as_slice(), &[Action::ReadResets, Action::ReadStatus]);
+        assert_eq!(
+            list.as_slice(),
+            &[Action::ReadResets(1), Action::ReadStatus]
+        );
         assert_eq!((&list).into_iter().count(), 2);
     }
 

@@ -12,6 +12,7 @@
 //! | `adopt.rs` | VFs that are filled from a stream, or whose state is taken |
 //! | `hold.rs` | pauses that end by themselves |
 //! | `recover.rs` | resets and scrubs of VFs |
+//! | `reads.rs` | what is read of RESET_NOTIFICATION, and in which order |
 //! | `prepare.rs` | what guests read before they initialise |
 //! | `ready.rs` | guests that are told of a reset and answer |
 //! | `bus.rs` | the GPU taken away for a while, given back, or gone |
@@ -27,6 +28,7 @@ mod host;
 mod message;
 mod prepare;
 mod qos;
+mod reads;
 mod ready;
 mod recover;
 mod schedule;
@@ -51,6 +53,7 @@ use self::{
     hold::Holds,
     prepare::Prepares,
     qos::Parts,
+    reads::Reads,
     ready::Ready,
     schedule::Slot, //
 };
@@ -169,6 +172,8 @@ struct Vf {
     notified: bool,
     /// When its reset was queued, while it is being done.
     reset_since: Option<Ns>,
+    /// The last read of RESET_NOTIFICATION that was done before.
+    reset_after: u64,
     /// When its scrub was queued, while it is being done.
     scrub_since: Option<Ns>,
     /// When its preparation was queued, while that is being done.
@@ -193,6 +198,7 @@ impl Vf {
         retried: false,
         notified: false,
         reset_since: None,
+        reset_after: 0,
         scrub_since: None,
         prepare_since: None,
         debt: 0,
@@ -249,16 +255,14 @@ pub struct Engine {
     polling: bool,
     /// Completion interrupts that were lost in a row.
     lost_irqs: u8,
-    /// RESET_NOTIFICATION is read by this step already.
-    resets_read: bool,
     /// The status was ordered to be read by the last step: what is read is about that command.
     status_asked: bool,
-    /// Nothing is issued before the answer to the last read of RESET_NOTIFICATION.
-    hold: bool,
+    /// Reads of RESET_NOTIFICATION.
+    reads: Reads,
+    /// Nothing is issued before the answer to this one.
+    hold: u64,
     /// VFs whose own reset has not been seen in RESET_NOTIFICATION yet.
     own_resets: u32,
-    /// Those of them whose reset was queued by the last step: what is read now is older.
-    new_resets: u32,
     /// When RESET_NOTIFICATION is to be read at the latest, and when again if a reset is awaited.
     housekeeping_at: Ns,
     reset_poll_at: Ns,
@@ -334,11 +338,10 @@ impl Engine {
             run_since: 0,
             polling: false,
             lost_irqs: 0,
-            resets_read: false,
             status_asked: false,
-            hold: false,
+            reads: Reads::NONE,
+            hold: 0,
             own_resets: 0,
-            new_resets: 0,
             housekeeping_at: 0,
             reset_poll_at: 0,
             slot: Slot::NONE,
@@ -393,16 +396,15 @@ impl Engine {
 
     /// Takes an event at the time `now` and replaces the content of `out` by what is to be done.
     ///
-    /// The actions are to be carried out in order, and what [`Action::ReadStatus`] and
-    /// [`Action::ReadResets`] read is to be fed before any other event. After each step the timer
-    /// is to be armed to [`Self::deadline`].
+    /// The actions are to be carried out in order, and what is read for [`Action::ReadStatus`],
+    /// [`Action::ReadResets`] and [`Action::Listen`] is to be fed in that order, before any other
+    /// event. After that the timer is to be armed to [`Self::deadline`].
     pub fn step(&mut self, now: Ns, ev: Event, out: &mut Actions) {
         out.clear();
         self.now = self.now.max(now);
-        self.resets_read = false;
-        self.hold = false;
-        let older = self.settle_doubt(&ev);
-        self.take(ev, older, out);
+        self.reads.begin_step();
+        self.expect_status(&ev);
+        self.take(ev, out);
         self.check_command(out);
         self.check_access(out);
         self.check_ready(out);
@@ -421,14 +423,14 @@ impl Engine {
         self.tell_stopped(out);
     }
 
-    /// Takes the event; `older` are VFs whose reset was queued after RESET_NOTIFICATION was read.
-    fn take(&mut self, ev: Event, older: u32, out: &mut Actions) {
+    fn take(&mut self, ev: Event, out: &mut Actions) {
         match ev {
             Event::Timer => {}
             Event::CmdStatus { status, source } => self.status(status, source, out),
             Event::Message { vf, words } => self.message(vf, &words, out),
             Event::MessageAck(vf) => out.push(Action::ClearValid(vf)),
-            Event::ResetSeen { mask } => self.resets_seen(mask, older, out),
+            Event::ResetSeen { read, mask } => self.reads_answer(read, mask, out),
+            Event::Look => self.look(out),
             Event::WorkDone { work, ok } => self.work_done(work, ok, out),
             Event::Enable { count } => self.enable(count),
             Event::Disable => self.disable(out),
@@ -455,12 +457,9 @@ impl Engine {
 
     /// When [`Event::Timer`] is wanted, at the latest; `None` if no time matters.
     pub fn deadline(&self) -> Option<Ns> {
-        if self.hold {
-            return Some(self.now);
-        }
         let slow = earlier(self.work_deadline(), self.resets_deadline());
         let slow = earlier(slow, self.ready_deadline());
-        let slow = earlier(slow, self.prepare_deadline());
+        let slow = earlier(slow, self.reads_deadline());
         let turn = earlier(self.slot_deadline(), self.access_deadline());
         let rest = earlier(slow, earlier(self.guard_deadline(), self.hold_deadline()));
         earlier(self.command_deadline(), earlier(turn, rest))

@@ -94,9 +94,14 @@ pub enum Event {
     MessageAck(VfId),
     /// These VFs saw a function level reset (RESET_NOTIFICATION, read and cleared by the shell).
     ResetSeen {
-        /// One bit per VF.
+        /// The number of the read ([`Action::ReadResets`]).
+        read: u64,
+        /// One bit per VF; 0 if there was none.
         mask: u32,
     },
+    /// Somebody has to know at once which VFs were reset: RESET_NOTIFICATION is read, unless the GPU
+    /// is away or gone.
+    Look,
     /// Slow work ended.
     WorkDone {
         /// Which.
@@ -174,8 +179,9 @@ pub enum Action {
     Command(Cmd),
     /// Read the command status now and feed [`Event::CmdStatus`] with [`StatusSource::Poll`].
     ReadStatus,
-    /// Read and clear RESET_NOTIFICATION now; feed [`Event::ResetSeen`] if any bit was set.
-    ReadResets,
+    /// Read and clear RESET_NOTIFICATION now; feed [`Event::ResetSeen`] with this number, whatever
+    /// was read, or [`Event::Gone`] if the GPU does not answer.
+    ReadResets(u64),
     /// Send a message to a VF; an unacknowledged one is overwritten.
     Send {
         /// To whom.

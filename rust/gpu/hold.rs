@@ -13,8 +13,7 @@ use crate::{
     gim_core::{
         engine::{
             Adoption,
-            Held,
-            Phase, //
+            Held, //
         },
         event::Event,
         partition::Part,
@@ -125,16 +124,7 @@ impl Gpu {
 
     /// Has the engine look at once which VFs were reset.
     pub(crate) fn look_for_resets(self: &Arc<Self>) {
-        let mut st = self.state.lock();
-        if st.engine.detached() || st.engine.phase() == Phase::Gone {
-            // Nobody touches it; all its VFs have lost what they had.
-            return;
-        }
-        // One that does not answer is noticed by those who need an answer.
-        match self.hw.hal.take_resets(&self.hw) {
-            None | Some(0) => {}
-            Some(mask) => Self::feed(self.as_arc_borrow(), &mut st, Event::ResetSeen { mask }),
-        }
+        self.tell(Event::Look);
     }
 
     /// Whether the VF is off the engine and stays so.

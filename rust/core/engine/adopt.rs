@@ -55,6 +55,8 @@ pub(super) struct Adoptions {
     waiting: u32,
     /// Those of them that were taken just now: what is being read may show a reset of them.
     pub(super) fresh: u32,
+    /// The read that tells.
+    pub(super) read: u64,
     taken: u32,
     restored: u32,
     /// VFs whose messages stay unread.
@@ -65,6 +67,7 @@ impl Adoptions {
     pub(super) const NONE: Self = Self {
         waiting: 0,
         fresh: 0,
+        read: 0,
         taken: 0,
         restored: 0,
         sealed: 0,
@@ -158,10 +161,11 @@ impl Engine {
             self.unprepare(vf);
             self.shift(vf, VfEvent::Suspend, out);
             self.adoptions.sealed |= vf.bit();
-            self.adoptions.fresh |= vf.bit();
             // A VF that was reset meanwhile has to be scrubbed first.
             self.read_resets(out);
-            self.hold = true;
+            self.hold = self.reads.last();
+            self.adoptions.fresh |= vf.bit();
+            self.adoptions.read = self.hold;
         }
     }
 

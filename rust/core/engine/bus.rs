@@ -86,6 +86,7 @@ impl Engine {
         self.bus = Bus::Away;
         out.push(Action::Note(Note::Detached));
         self.lose_seat(out);
+        self.forget_reads();
         // A reset that guests were still to get ready for has come.
         self.ready = Ready::NONE;
         self.holder = None;
@@ -128,6 +129,7 @@ impl Engine {
         self.phase = Phase::Gone;
         self.bus = Bus::Here;
         self.lose_seat(out);
+        self.forget_reads();
         self.drop_vfs(out);
     }
 

@@ -43,9 +43,6 @@ const FALLBACK_POLL: Ns = 10 * US;
 /// The longest time of a command that counts for what a switch costs on average.
 const COST_MAX: Ns = 5 * MS;
 
-/// How long a verdict waits for RESET_NOTIFICATION, should its answer not come at once.
-const VERDICT_WAIT: Ns = 10 * US;
-
 /// A command that was issued and has not ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
@@ -66,64 +63,38 @@ pub(super) struct Flight {
 #[derive(Clone, Copy, Debug)]
 struct Verdict {
     status: Option<u8>,
-    at: Ns,
+    /// The read of RESET_NOTIFICATION that it waits for.
+    read: u64,
 }
 
 /// Whether a function may have been reset before it was loaded rather than after.
 ///
 /// A reset that shows after LOAD or INIT may have happened before it; then the function runs, else
-/// the seat is empty. RESET_NOTIFICATION is read with every RUN, so doubt is short.
+/// the seat is empty. RESET_NOTIFICATION is read with every RUN, so doubt is short: it ends with the
+/// answer to that read, which is itself still in doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
     /// RESET_NOTIFICATION was clear after the function had been loaded.
     None,
     /// The function was loaded, RESET_NOTIFICATION was not read since.
     Since(Fcn),
-    /// It is read by the step that has just been made.
-    Asked(Fcn),
+    /// This read of it has been ordered.
+    Asked(Fcn, u64),
 }
 
 impl Doubt {
     /// Whether the doubt is about `vf`.
     pub(super) fn is_about(self, vf: VfId) -> bool {
-        matches!(self, Self::Since(f) | Self::Asked(f) if f == Fcn::Vf(vf))
+        matches!(self, Self::Since(f) | Self::Asked(f, _) if f == Fcn::Vf(vf))
     }
 }
 
 impl Engine {
-    /// The answers to the reads of the last step come before any other event, except for the message
-    /// that [`Action::Listen`] may bring; if they do not, there was nothing to answer. Returns the
-    /// VFs whose reset was queued after the read that is answered now.
-    pub(super) fn settle_doubt(&mut self, ev: &Event) -> u32 {
-        let older = self.new_resets;
-        let polled = matches!(
-            ev,
-            Event::CmdStatus {
-                source: StatusSource::Poll,
-                ..
-            }
-        );
-        let seen = matches!(ev, Event::ResetSeen { .. });
-        let message = matches!(ev, Event::Message { .. });
-        if !seen && !message {
+    /// The status that was ordered to be read comes before any other event, but for what was ordered
+    /// to be read before it.
+    pub(super) fn expect_status(&mut self, ev: &Event) {
+        if !matches!(ev, Event::ResetSeen { .. } | Event::Message { .. }) {
             self.status_asked = false;
-        }
-        if !polled && !message {
-            self.new_resets = 0;
-            self.adoptions.fresh = 0;
-            self.prepares.settle();
-        }
-        if !polled && !message && !seen && matches!(self.doubt, Doubt::Asked(_)) {
-            self.doubt = Doubt::None;
-        }
-        older
-    }
-
-    /// Orders RESET_NOTIFICATION to be read, once per step.
-    pub(super) fn read_resets(&mut self, out: &mut Actions) {
-        if !self.resets_read {
-            self.resets_read = true;
-            out.push(Action::ReadResets);
         }
     }
 
@@ -138,7 +109,7 @@ impl Engine {
             }
             (CmdKind::Run, Fcn::Vf(_)) => {
                 self.read_resets(out);
-                self.doubt = Doubt::Asked(cmd.fcn);
+                self.doubt = Doubt::Asked(cmd.fcn, self.reads.last());
             }
             _ => {}
         }
@@ -256,10 +227,10 @@ impl Engine {
 
     /// The command has failed; asks whether its function was reset before it is blamed.
     fn suspect(&mut self, status: Option<u8>, out: &mut Actions) {
-        let at = self.now.saturating_add(VERDICT_WAIT);
+        self.read_resets(out);
+        let read = self.reads.last();
         if let Some(flight) = &mut self.flight {
-            flight.verdict = Some(Verdict { status, at });
-            self.read_resets(out);
+            flight.verdict = Some(Verdict { status, read });
         }
     }
 
@@ -270,7 +241,7 @@ impl Engine {
             return;
         };
         if let Some(verdict) = flight.verdict {
-            if now >= verdict.at {
+            if !self.reads.awaits(verdict.read) {
                 self.convict(flight.cmd, verdict.status, out);
             }
             return;
@@ -293,11 +264,8 @@ impl Engine {
     /// When [`Self::check_command`] has something to do.
     pub(super) fn command_deadline(&self) -> Option<Ns> {
         let flight = self.flight.as_ref()?;
-        match flight.verdict {
-            Some(verdict) => Some(verdict.at),
-            None if self.blocked.is_some() && flight.aborted => None,
-            None => Some(flight.check),
-        }
+        let waits = flight.verdict.is_some() || (self.blocked.is_some() && flight.aborted);
+        (!waits).then_some(flight.check)
     }
 
     /// The function of the command in flight was reset: wait for the command's end only.

@@ -64,7 +64,7 @@ impl Engine {
         VfId::all().for_each(|vf| self.holds.let_go(vf));
         self.adoptions = Adoptions::NONE;
         self.unprepare_all();
-        (self.own_resets, self.new_resets) = (0, 0);
+        self.own_resets = 0;
         (self.muted, self.delayed, self.condemned) = (0, 0, 0);
         self.busy = u32::MAX;
         self.polling = false;

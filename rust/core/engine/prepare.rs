@@ -18,8 +18,7 @@ use super::super::{
     mailbox::HostMessage,
     types::{
         Ns,
-        VfId,
-        US, //
+        VfId, //
     },
     vf::VfState, //
 };
@@ -29,9 +28,6 @@ use super::{
     Phase, //
 };
 
-/// How long a preparation waits for RESET_NOTIFICATION, should its answer not come at once.
-const READ_WAIT: Ns = 10 * US;
-
 /// Which VFs are prepared: one bit per VF.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prepares {
@@ -40,11 +36,9 @@ pub(super) struct Prepares {
     /// The guest has asked for it and was not answered.
     asked: u32,
     /// The guest has asked just now: whether it was reset before is being read.
-    fresh: u32,
-    /// When it has been read in any case.
-    read_by: Ns,
-    /// The guest had asked before that was read which this step is told.
-    younger: u32,
+    pub(super) fresh: u32,
+    /// The read that tells that.
+    pub(super) read: u64,
     /// It was reset since the work was queued, which counts for nothing.
     stale: u32,
 }
@@ -54,15 +48,9 @@ impl Prepares {
         done: 0,
         asked: 0,
         fresh: 0,
-        read_by: 0,
-        younger: 0,
+        read: 0,
         stale: 0,
     };
-
-    /// What was ordered to be read by the last step has been read.
-    pub(super) fn settle(&mut self) {
-        self.younger = core::mem::take(&mut self.fresh);
-    }
 }
 
 impl Engine {
@@ -80,9 +68,9 @@ impl Engine {
     /// A guest has sent something, and who is to be prepared was perhaps reset before.
     pub(super) fn look_before_preparing(&mut self, vf: VfId, out: &mut Actions) {
         if self.exchanges() {
-            self.prepares.fresh |= vf.bit();
-            self.prepares.read_by = self.now.saturating_add(READ_WAIT);
             self.read_resets(out);
+            self.prepares.fresh |= vf.bit();
+            self.prepares.read = self.reads.last();
         }
     }
 
@@ -102,7 +90,7 @@ impl Engine {
     pub(super) fn unprepare(&mut self, vf: VfId) {
         let all = &mut self.prepares;
         all.done &= !vf.bit();
-        all.asked &= !vf.bit() | all.fresh | all.younger;
+        all.asked &= !vf.bit() | all.fresh;
         if self.vfs[vf.index()].prepare_since.is_some() {
             self.prepares.stale |= vf.bit();
         }
@@ -132,9 +120,6 @@ impl Engine {
     pub(super) fn prepare(&mut self, out: &mut Actions) {
         if !self.exchanges() || self.phase != Phase::On {
             return;
-        }
-        if self.now >= self.prepares.read_by {
-            self.prepares.fresh = 0;
         }
         let all = self.prepares;
         for vf in VfId::in_mask(all.asked & all.done & !all.fresh) {
@@ -175,10 +160,5 @@ impl Engine {
         };
         let queue = self.queue.as_slice().iter().copied();
         queue.filter(wants).find(|&vf| self.may_prepare(vf))
-    }
-
-    /// When [`Self::prepare`] has something to do, after a look for resets.
-    pub(super) fn prepare_deadline(&self) -> Option<Ns> {
-        (self.prepares.fresh != 0).then_some(self.prepares.read_by)
     }
 }

@@ -136,11 +136,13 @@ impl Engine {
             None => LAZY_RESET_POLL,
         };
         self.reset_poll_at = now.saturating_add(wait);
-        self.own_resets |= vf.bit();
-        self.new_resets |= vf.bit();
-        self.vf(vf).reset_since = Some(now);
-        self.works = self.works.saturating_add(1);
         self.read_resets(out);
+        let read = self.reads.last();
+        self.own_resets |= vf.bit();
+        let each = self.vf(vf);
+        each.reset_since = Some(now);
+        each.reset_after = read;
+        self.works = self.works.saturating_add(1);
         out.push(Action::Queue(Work::Reset(vf)));
     }
 
@@ -160,14 +162,15 @@ impl Engine {
         });
     }
 
-    /// RESET_NOTIFICATION has shown resets of these VFs: ours, or their guests'.
-    ///
-    /// Our own resets of the VFs in `older` cannot have shown yet; what did is beside the point.
-    pub(super) fn resets_seen(&mut self, mask: u32, older: u32, out: &mut Actions) {
-        let mask = mask & !(older & self.own_resets);
+    /// This read of RESET_NOTIFICATION has shown resets of these VFs: ours, or their guests'.
+    pub(super) fn resets_seen(&mut self, read: u64, mask: u32, out: &mut Actions) {
         let count = self.count;
         for vf in VfId::in_mask(mask).take_while(|vf| vf.raw() < count) {
             if self.own_resets & vf.bit() != 0 {
+                if read <= self.vf(vf).reset_after {
+                    // Ours cannot have shown yet; what did is beside the point.
+                    continue;
+                }
                 self.own_resets &= !vf.bit();
                 if self.blocked == Some(vf) {
                     self.unblock();
@@ -375,6 +378,9 @@ impl Engine {
                 None => LAZY_RESET_POLL,
             };
             self.reset_poll_at = now.saturating_add(wait);
+            self.read_resets(out);
+        }
+        if self.reads_deadline().is_some_and(|at| now >= at) {
             self.read_resets(out);
         }
     }

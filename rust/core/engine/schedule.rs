@@ -125,7 +125,7 @@ impl Engine {
         }
         self.decide(out);
         let waits = self.flight.is_some() || self.blocked.is_some();
-        if waits || self.hold || self.status_asked {
+        if waits || self.reads.awaits(self.hold) || self.status_asked {
             return;
         }
         let (goal, context) = match self.slot.turn {
@@ -446,7 +446,7 @@ impl Engine {
         self.shift(vf, VfEvent::Grant, out);
         // A guest that was reset meanwhile has to be scrubbed first.
         self.read_resets(out);
-        self.hold = true;
+        self.hold = self.reads.last();
     }
 
     /// The VF has the GPU alone and is told so, once.

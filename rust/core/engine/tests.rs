@@ -29,7 +29,6 @@ cases! {
     a_switch_is_four_commands_and_a_note,
     every_message_in_every_state,
     reset_by_the_guest_empties_the_seat_only_when_that_is_certain,
-    a_reset_that_was_read_before_ours_is_not_ours,
     a_hung_command_is_read_once_more_then_blamed,
     sixteen_vfs_in_one_event_fit_into_the_list,
     late_and_senseless_events_change_nothing,
@@ -39,15 +38,22 @@ cases! {
 }
 
 mod prepare;
+mod reads;
 mod ready;
 
-/// An engine on hardware that completes every command after 10 us.
+/// An engine on hardware that completes every command after 10 us, and is read at once.
 struct Bench {
     // Boxed: a kernel's stack is small.
     engine: Box<Engine>,
     out: Actions,
     now: Ns,
     seen: Vec<Action>,
+    /// What RESET_NOTIFICATION shows.
+    resets: u32,
+    /// Reads of it are answered; else the test does it.
+    answers: bool,
+    /// What those steps answered with.
+    after: Box<Actions>,
 }
 
 impl Bench {
@@ -58,6 +64,9 @@ impl Bench {
             out: Actions::new(),
             now: 1_000,
             seen: Vec::new(),
+            resets: 0,
+            answers: true,
+            after: Box::new(Actions::new()),
         }
     }
 
@@ -68,11 +77,27 @@ impl Bench {
         bench
     }
 
-    /// Feeds one event and remembers the actions.
+    /// Feeds one event, then what is to be read of resets, and remembers the actions.
     fn feed(&mut self, ev: Event) {
         self.engine.step(self.now, ev, &mut self.out);
         assert_eq!(self.out.lost(), 0);
         self.seen.extend_from_slice(self.out.as_slice());
+        let mut next = read_in(&self.out);
+        while let Some(read) = next.filter(|_| self.answers) {
+            let mask = core::mem::take(&mut self.resets);
+            let seen = Event::ResetSeen { read, mask };
+            self.engine.step(self.now, seen, &mut self.after);
+            assert_eq!(self.after.lost(), 0);
+            self.seen.extend_from_slice(self.after.as_slice());
+            next = read_in(&self.after);
+        }
+    }
+
+    /// VFs were reset, and RESET_NOTIFICATION is read.
+    fn reset_seen(&mut self, mask: u32) {
+        self.resets = mask;
+        self.feed(Event::Look);
+        assert_eq!(self.resets, 0);
     }
 
     /// Lets 20 ms pass: commands and work are completed, timers come in time.
@@ -151,6 +176,14 @@ impl Bench {
         self.settle();
         assert_eq!(self.engine.vf_state(vf), VfState::Active);
     }
+}
+
+/// The read of RESET_NOTIFICATION that a step has ordered.
+fn read_in(out: &Actions) -> Option<u64> {
+    out.as_slice().iter().find_map(|action| match action {
+        Action::ReadResets(read) => Some(*read),
+        _ => None,
+    })
 }
 
 fn vf(n: u32) -> VfId {
@@ -284,21 +317,23 @@ fn reset_by_the_guest_empties_the_seat_only_when_that_is_certain() {
         bench.load(vf(1));
         // On to the next switch, up to the RUN.
         bench.until_command();
-        while !matches!(bench.seen.last(), Some(Action::Command(c)) if c.kind == CmdKind::Run) {
+        let from = bench.engine.seat().fcn();
+        let f = vf(if from == Some(Fcn::Vf(vf(0))) { 1 } else { 0 });
+        while bench.engine.seat() != Seat::Loaded(Fcn::Vf(f)) {
             bench.now += 10 * US;
+            if early {
+                // The read that goes with RUN shows it.
+                bench.resets = f.bit();
+            }
             bench.done(CmdStatus::Done);
+            if early && bench.resets == 0 {
+                break;
+            }
         }
-        let Some(Action::Command(run)) = bench.seen.last().copied() else {
-            unreachable!()
-        };
-        let f = run.fcn.vf().unwrap();
-        bench.seen.clear();
         if !early {
-            // The answer to the read that goes with RUN was "none".
-            bench.now += 10 * US;
-            bench.done(CmdStatus::Done);
+            bench.seen.clear();
+            bench.reset_seen(f.bit());
         }
-        bench.feed(Event::ResetSeen { mask: f.bit() });
         let note = Action::Note(Note::Reset {
             vf: f,
             reason: ResetReason::GuestFlr,
@@ -308,22 +343,6 @@ fn reset_by_the_guest_empties_the_seat_only_when_that_is_certain() {
         assert_eq!(own, early);
         assert_eq!(bench.engine.seat() == Seat::Unknown, early);
     }
-}
-
-fn a_reset_that_was_read_before_ours_is_not_ours() {
-    let mut bench = Bench::new(2);
-    bench.load(vf(0));
-    bench.seen.clear();
-    bench.feed(Event::ResetVf(vf(0)));
-    assert_eq!(bench.engine.seat(), Seat::Unknown);
-    // Read before our reset was queued: the guest's own.
-    bench.feed(Event::ResetSeen { mask: 1 });
-    assert_eq!(bench.engine.seat(), Seat::Unknown);
-    bench.now += 200 * US;
-    bench.feed(Event::Timer);
-    assert!(bench.out.as_slice().contains(&Action::ReadResets));
-    bench.feed(Event::ResetSeen { mask: 1 });
-    assert_eq!(bench.engine.seat(), Seat::Empty);
 }
 
 fn a_hung_command_is_read_once_more_then_blamed() {
@@ -363,8 +382,9 @@ fn sixteen_vfs_in_one_event_fit_into_the_list() {
     for f in VfId::all() {
         bench.feed(Event::Pause(f));
     }
-    bench.feed(Event::ResetSeen { mask: u32::MAX });
-    assert!(bench.out.as_slice().len() > 32);
+    bench.seen.clear();
+    bench.reset_seen(u32::MAX);
+    assert!(bench.seen.len() > 32);
     bench.feed(Event::Disable);
     assert!(bench.out.as_slice().len() > 16);
 }
@@ -380,7 +400,7 @@ fn late_and_senseless_events_change_nothing() {
         bench.feed(Event::WorkDone { work, ok: false });
     }
     bench.feed(Event::Enable { count: 4 });
-    bench.feed(Event::ResetSeen { mask: 0xFFFF_FFFC });
+    bench.reset_seen(0xFFFF_FFFC);
     bench.feed(Event::ResetVf(vf(9)));
     bench.feed(Event::Resume(vf(9)));
     let words: MailWords = [1, 0, 0, 0];

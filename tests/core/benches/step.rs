@@ -20,6 +20,7 @@ use gim_core::{
 struct Bench {
     engine: Engine,
     out: Actions,
+    more: Actions,
     now: Ns,
 }
 
@@ -31,6 +32,7 @@ impl Bench {
         let mut bench = Self {
             engine: Engine::new(cfg),
             out: Actions::new(),
+            more: Actions::new(),
             now: 1_000,
         };
         bench.step(Event::Enable { count });
@@ -41,8 +43,9 @@ impl Bench {
         // Whoever is granted full access releases it at once.
         for _ in 0..20_000 {
             bench.next();
-            let ready = bench.out.as_slice().iter().find_map(|action| match action {
-                Action::Send { vf, .. } => Some(*vf),
+            let answers = bench.out.into_iter().chain(&bench.more);
+            let ready = answers.copied().find_map(|action| match action {
+                Action::Send { vf, .. } => Some(vf),
                 _ => None,
             });
             if let Some(vf) = ready {
@@ -55,12 +58,26 @@ impl Bench {
 
     fn step(&mut self, event: Event) {
         self.engine.step(self.now, event, &mut self.out);
+        self.answer();
         let work = self.out.as_slice().iter().find_map(|action| match action {
             Action::Queue(work) => Some(*work),
             _ => None,
         });
         if let Some(work @ Work::Scrub(_)) = work {
             self.step_done(work);
+        }
+    }
+
+    /// What the step has ordered to be read of resets: nobody was reset.
+    fn answer(&mut self) {
+        let read = self.out.as_slice().iter().find_map(|action| match action {
+            Action::ReadResets(read) => Some(*read),
+            _ => None,
+        });
+        self.more.clear();
+        if let Some(read) = read {
+            let seen = Event::ResetSeen { read, mask: 0 };
+            self.engine.step(self.now, seen, &mut self.more);
         }
     }
 

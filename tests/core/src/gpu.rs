@@ -129,9 +129,9 @@ impl Gpu {
         self.notification | self.answering
     }
 
-    /// The driver has been told all that it has read.
-    pub fn answered(&mut self) {
-        self.answering = 0;
+    /// Of what it has read the driver has been told all but this.
+    pub fn answering(&mut self, left: u32) {
+        self.answering = left;
     }
 
     /// How long a function has run until `now`.

@@ -130,7 +130,7 @@ fn touches(action: &Action) -> bool {
         action,
         Action::Command(_)
             | Action::ReadStatus
-            | Action::ReadResets
+            | Action::ReadResets(_)
             | Action::Send { .. }
             | Action::ClearValid(_)
             | Action::Listen(_)

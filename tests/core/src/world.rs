@@ -249,12 +249,20 @@ impl World {
     pub fn feed(&mut self, event: Event) -> Verdict {
         self.step(event)?;
         while let Some(answer) = self.answers.pop_front() {
-            if matches!(answer, Event::ResetSeen { .. }) {
-                self.gpu.answered();
-            }
+            let left = self.resets_to_tell();
+            self.gpu.answering(left);
             self.step(answer)?;
         }
         self.arm()
+    }
+
+    /// What was read of RESET_NOTIFICATION and not fed yet.
+    fn resets_to_tell(&self) -> u32 {
+        let masks = self.answers.iter().map(|answer| match answer {
+            Event::ResetSeen { mask, .. } => *mask,
+            _ => 0,
+        });
+        masks.fold(0, |all, mask| all | mask)
     }
 
     fn step(&mut self, event: Event) -> Verdict {
@@ -298,11 +306,10 @@ impl World {
                 let source = StatusSource::Poll;
                 self.answers.push_back(Event::CmdStatus { status, source });
             }
-            Action::ReadResets => {
+            Action::ReadResets(_) if self.gpu.gone => self.answers.push_back(Event::Gone),
+            Action::ReadResets(read) => {
                 let mask = self.gpu.read_resets();
-                if mask != 0 {
-                    self.answers.push_back(Event::ResetSeen { mask });
-                }
+                self.answers.push_back(Event::ResetSeen { read, mask });
             }
             Action::Send { vf, words, .. } => {
                 let n = vf.index();
@@ -620,6 +627,7 @@ impl World {
                 }
                 self.feed(Event::Seal(vf(n)))
             }
+            18 => self.feed(Event::Look),
             14 => self.feed(Event::PauseAll),
             15..=16 => self.feed(Event::ResumeAll),
             17 => {

@@ -45,7 +45,6 @@ fn wait(world: &mut World, ms: u64) {
 
 fn adopt(world: &mut World, vf: VfId) {
     world.feed(Event::Adopt(vf)).unwrap();
-    assert_eq!(world.engine.adoption(vf), Adoption::Waiting);
     wait(world, 1);
     assert_eq!(world.engine.adoption(vf), Adoption::Taken);
     assert_eq!(world.engine.vf_state(vf), VfState::Suspended);

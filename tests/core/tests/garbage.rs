@@ -7,7 +7,7 @@ use gim_core::{
     actions::Actions,
     config::{Config, Mode, Policy},
     engine::Engine,
-    event::{CmdStatus, Event, StatusSource, Work},
+    event::{Action, CmdStatus, Event, StatusSource, Work},
     mailbox::Protocol,
     partition::{Partition, UNIT},
     types::VfId,
@@ -59,7 +59,8 @@ fn event() -> impl Strategy<Value = Event> {
             words: [code, rest[0], rest[1], rest[2]],
         }),
         1 => vf().prop_map(Event::MessageAck),
-        4 => any::<u32>().prop_map(|mask| Event::ResetSeen { mask }),
+        1 => Just(Event::Look),
+        4 => (0u64..3, any::<u32>()).prop_map(|(read, mask)| Event::ResetSeen { read, mask }),
         8 => (work(), any::<bool>()).prop_map(|(work, ok)| Event::WorkDone { work, ok }),
         4 => any::<u8>().prop_map(|n| Event::Enable { count: 1 << (n % 5) }),
         1 => any::<u8>().prop_map(|count| Event::Enable { count }),
@@ -80,6 +81,17 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ResumeAll),
         1 => any::<u32>().prop_map(|mask| Event::Busy { mask }),
     ]
+}
+
+/// Turns how many reads ago into the number of the read.
+fn numbered(event: Event, reads: u64) -> Event {
+    match event {
+        Event::ResetSeen { read: ago, mask } => Event::ResetSeen {
+            read: reads.wrapping_sub(ago),
+            mask,
+        },
+        event => event,
+    }
 }
 
 /// Times that go on, stand still, jump, and are absurd.
@@ -113,11 +125,16 @@ proptest! {
         cfg.set_protocol(Protocol { ready_to_reset, exchange });
         let mut engine = Engine::new(cfg);
         let mut out = Actions::new();
-        let mut now = 0u64;
+        let (mut now, mut reads) = (0u64, 0);
         for (wait, event) in steps {
             now = now.saturating_add(wait);
-            engine.step(now, event, &mut out);
+            engine.step(now, numbered(event, reads), &mut out);
             prop_assert_eq!(out.lost(), 0);
+            for action in &out {
+                if let Action::ReadResets(read) = action {
+                    reads = *read;
+                }
+            }
             for vf in VfId::all() {
                 engine.vf_stats(vf, now);
             }

@@ -180,7 +180,7 @@ fn who_resets_itself_meanwhile_has_answered() {
     let f = waiting(&mut bench);
     bench.feed(Event::ResetVf(f));
     bench.now += MS;
-    bench.feed(Event::ResetSeen { mask: f.bit() });
+    bench.reset_seen(f.bit());
     assert!(queued(&bench, Work::Reset(f)));
     bench.settle();
     assert_eq!(bench.engine.vf_state(f), VfState::Available);
