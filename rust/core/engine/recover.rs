@@ -230,6 +230,9 @@ impl Engine {
         self.dirty &= !vf.bit();
         let each = self.vf(vf);
         each.want = None;
+        // Who is given up with the whole GPU has not been reset: its guest is none any more.
+        each.loaded = false;
+        each.context = Context::Clear;
         if each.state != VfState::Quarantined {
             self.shift(vf, VfEvent::Quarantine, out);
         }

@@ -259,6 +259,34 @@ fn what_was_gone_or_dead_comes_back_with_the_bus() {
 }
 
 #[test]
+fn who_was_given_up_with_a_dead_gpu_begins_anew() {
+    let mut cfg = Config::DEFAULT;
+    cfg.set_gpu_reset(false);
+    let mut world = World::new(cfg, Rng::new(5));
+    world.enable(vec![Guest::new(Kind::Steady); 2]).unwrap();
+    wait(&mut world, 2 * SEC);
+    assert!(world.engine.loaded(vf(0)));
+    world.gpu.faults.pf_hang = 10_000;
+    world.feed(Event::PfWork(true)).unwrap();
+    wait(&mut world, SEC);
+    assert_eq!(world.engine.phase(), Phase::Dead);
+    world.gpu.faults.pf_hang = 0;
+    world.feed(Event::PfWork(false)).unwrap();
+    away(&mut world);
+    back(&mut world);
+    // Its guest has vanished, and the VF goes to another one by way of a pause.
+    world.guests[0].stage = Stage::Vanished;
+    world.feed(Event::Pause(vf(0))).unwrap();
+    world.feed(Event::ResetVf(vf(0))).unwrap();
+    wait(&mut world, SEC);
+    assert_eq!(world.engine.vf_state(vf(0)), VfState::Suspended);
+    assert!(!world.engine.loaded(vf(0)), "its state is lost");
+    world.feed(Event::Resume(vf(0))).unwrap();
+    wait(&mut world, SEC);
+    assert_eq!(world.engine.vf_state(vf(0)), VfState::Available);
+}
+
+#[test]
 fn vfs_are_disabled_while_it_is_away() {
     let mut world = loaded(&[Kind::Steady; 4]);
     away(&mut world);
