@@ -220,7 +220,8 @@ pub enum Action {
         /// Whether it runs after [`Event::Resume`].
         ok: bool,
     },
-    /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved; or the GPU is lost.
+    /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved; or the GPU is lost, or
+    /// has stopped to answer while VFs were being disabled.
     AllPaused,
     /// The VF's messages are taken again after it had sent too many: read the one that waits, if
     /// any. Meanwhile ([`super::engine::Engine::takes_messages`] is false) the shell leaves what

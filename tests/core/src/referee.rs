@@ -312,6 +312,13 @@ impl Referee {
             Action::PfRuns(runs) => self.pf(runs, gpu),
             Action::Stopped => self.stopped(gpu),
             Action::AllPaused if matches!(engine.phase(), Phase::Dead | Phase::Gone) => Ok(()),
+            // Nobody is left whose state could be saved.
+            Action::AllPaused
+                if engine.seat() == Seat::Unknown
+                    && matches!(engine.phase(), Phase::Stopping | Phase::Off) =>
+            {
+                Ok(())
+            }
             Action::AllPaused => match gpu.seat() {
                 Seat::Running(_) | Seat::Idled(_) if !gpu.gone => no("all paused, but one runs"),
                 _ => Ok(()),

@@ -686,6 +686,22 @@ fn the_whole_scheduler_pauses_and_goes_on() {
 }
 
 #[test]
+fn a_pause_of_all_ends_with_a_gpu_that_dies_while_it_is_stopped() {
+    let mut world = loaded(plain(), &[Kind::Steady; 2]);
+    world.feed(Event::PfWork(true)).unwrap();
+    while world.engine.running() != Some(Fcn::Pf) {
+        world.run_until(world.now + 100 * US).unwrap();
+    }
+    world.gpu.faults.pf_hang = 10_000;
+    world.feed(Event::PauseAll).unwrap();
+    world.feed(Event::PfWork(false)).unwrap();
+    assert!(!world.all_paused);
+    world.disable().unwrap();
+    assert!(world.all_paused);
+    assert_eq!(world.engine.phase(), Phase::Off);
+}
+
+#[test]
 fn who_has_no_work_is_skipped_and_comes_back_at_once() {
     for policy in [Policy::RoundRobin, Policy::Qos] {
         let mut cfg = plain();
