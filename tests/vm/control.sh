@@ -21,9 +21,10 @@ standstill() {
 }
 goes_on() { ! standstill "$1"; }
 
-vf-client --pci "$(vf 0)" run --seconds 20 --seed 0 > /tmp/c0 2>&1 &
+# They are held up for longer than a guest would bear on a slow kernel.
+vf-client --pci "$(vf 0)" run --seconds 20 --patience 60 --seed 0 > /tmp/c0 2>&1 &
 c0=$!
-vf-client --pci "$(vf 1)" run --seconds 20 --seed 1 > /tmp/c1 2>&1 &
+vf-client --pci "$(vf 1)" run --seconds 20 --patience 60 --seed 1 > /tmp/c1 2>&1 &
 c1=$!
 wait_for 5 is_state vf1 active
 wait_for 5 is_state vf2 active

@@ -109,6 +109,9 @@ struct RunArgs {
     /// How often each job's chain runs
     #[arg(long, default_value_t = 1)]
     repeat: u32,
+    /// How long a job may take before it counts as a hang, in seconds; a Linux guest takes 2
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    patience: f64,
     /// Obey standard input: a line `hang` hangs the engine, its end ends the run
     #[arg(long)]
     stdin: bool,
@@ -226,6 +229,7 @@ fn run(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
         depth: args.depth,
         op_bytes: args.op_bytes,
         repeat: args.repeat,
+        patience: Duration::from_secs_f64(args.patience),
     };
     let vf = open(cli)?;
     let pci = vf.name();

@@ -32,6 +32,8 @@ pub struct Plan {
     pub op_bytes: usize,
     /// How often the chain of a job runs: more work for the GPU, no more to verify.
     pub repeat: u32,
+    /// How long a job may take before it counts as a hang.
+    pub patience: Duration,
 }
 
 impl Default for Plan {
@@ -42,6 +44,7 @@ impl Default for Plan {
             depth: 8,
             op_bytes: 16 << 10,
             repeat: 1,
+            patience: FENCE_LIMIT,
         }
     }
 }
@@ -187,7 +190,7 @@ impl<T: Transport> Runner<T> {
             self.last_done = now;
             return Ok(());
         };
-        if waited < FENCE_LIMIT {
+        if waited < self.plan.patience {
             return Ok(());
         }
         if self.hang.is_some() {
