@@ -17,9 +17,12 @@
 //! | `ready.rs` | guests that are told of a reset and answer |
 //! | `bus.rs` | the GPU taken away for a while, given back, or gone |
 //! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
+//! | `settings.rs` | what the host sets, from one decision to the next |
+//! | `ask.rs` | what the engine tells of itself to who asks |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
 mod adopt;
+mod ask;
 mod bus;
 mod command;
 mod guard;
@@ -32,6 +35,7 @@ mod reads;
 mod ready;
 mod recover;
 mod schedule;
+mod settings;
 mod whole;
 
 pub use self::{
@@ -70,10 +74,7 @@ use super::{
     actions::Actions,
     config::{
         Config,
-        Mode,
-        Policy,
-        Preset,
-        RangeError, //
+        Mode, //
     },
     event::{
         Action,
@@ -81,16 +82,7 @@ use super::{
         Event,
         Note, //
     },
-    guard::{
-        Bucket,
-        Limit,
-        Rate, //
-    },
-    policy::{
-        Refused,
-        Share,
-        Table, //
-    },
+    guard::Bucket,
     switch::{
         Context,
         Seat, //
@@ -382,18 +374,6 @@ impl Engine {
         }
     }
 
-    /// Replaces all settings; false, and nothing is changed, unless no VF is enabled.
-    ///
-    /// So an engine can be made in place from a constant and configured there.
-    pub fn configure(&mut self, cfg: &Config) -> bool {
-        let off = self.phase == Phase::Off;
-        if off {
-            self.cfg = *cfg;
-            self.level();
-        }
-        off
-    }
-
     /// Takes an event at the time `now` and replaces the content of `out` by what is to be done.
     ///
     /// The actions are to be carried out in order, and what is read for [`Action::ReadStatus`],
@@ -463,159 +443,6 @@ impl Engine {
         let turn = earlier(self.slot_deadline(), self.access_deadline());
         let rest = earlier(slow, earlier(self.guard_deadline(), self.hold_deadline()));
         earlier(self.command_deadline(), earlier(turn, rest))
-    }
-
-    /// The settings.
-    pub const fn config(&self) -> &Config {
-        &self.cfg
-    }
-
-    /// Sets the slice of one VF, from its next slice on: 100 us to 1 s.
-    pub fn set_slice(&mut self, vf: VfId, ns: Ns) -> Result<(), RangeError> {
-        self.parts.forget();
-        self.cfg.set_slice(vf, ns)
-    }
-
-    /// Sets the slice of all VFs, from their next slices on: 100 us to 1 s.
-    pub fn set_slices(&mut self, ns: Ns) -> Result<(), RangeError> {
-        self.parts.forget();
-        self.cfg.set_slices(ns)
-    }
-
-    /// Sets the slices of all VFs by a preset, from their next slices on.
-    pub fn set_preset(&mut self, preset: Preset) -> Result<(), RangeError> {
-        self.parts.forget();
-        self.cfg.set_preset(preset, self.count)
-    }
-
-    /// Sets how long a command may take, from the next command on: 1 ms to 5 s.
-    pub fn set_watchdog(&mut self, ns: Ns) -> Result<(), RangeError> {
-        self.cfg.set_watchdog(ns)
-    }
-
-    /// Sets whether unused time is given to others, from the next decision on.
-    pub fn set_mode(&mut self, mode: Mode) {
-        self.cfg.set_mode(mode);
-        self.parts.forget();
-    }
-
-    /// Sets how the next VF is chosen, from the next decision on; what was owed is forgotten.
-    pub fn set_policy(&mut self, policy: Policy) {
-        if self.cfg.policy() != policy {
-            self.cfg.set_policy(policy);
-            self.level();
-        }
-    }
-
-    /// Promises a share to one VF, if all promises can be kept then.
-    pub fn set_share(&mut self, vf: VfId, share: Share) -> Result<(), Refused> {
-        self.cfg.set_share(vf, share)?;
-        self.level();
-        Ok(())
-    }
-
-    /// Promises shares to all VFs, if all promises can be kept then.
-    pub fn set_shares(&mut self, shares: &Table<Share>) -> Result<(), Refused> {
-        self.cfg.set_shares(shares)?;
-        self.level();
-        Ok(())
-    }
-
-    /// Sets how much of something a VF may have; what VFs have had so far is forgotten.
-    pub fn set_rate(&mut self, limit: Limit, rate: Rate) {
-        self.cfg.set_rate(limit, rate);
-        for each in &mut self.vfs {
-            each.buckets[limit.index()] = Bucket::FULL;
-        }
-    }
-
-    /// Sets whether limits are enforced.
-    pub fn set_guard(&mut self, on: bool) {
-        self.cfg.set_guard(on);
-    }
-
-    /// The part of the GPU that the VF has at this moment by its share, in 1/65536.
-    pub const fn part(&self, vf: VfId) -> u32 {
-        self.parts.of(vf)
-    }
-
-    /// What the engine as a whole is doing.
-    pub const fn phase(&self) -> Phase {
-        self.phase
-    }
-
-    /// How many VFs are enabled.
-    pub const fn count(&self) -> u8 {
-        self.count
-    }
-
-    /// Who is on the engine, as far as is known, and how far.
-    pub const fn seat(&self) -> Seat {
-        self.seat
-    }
-
-    /// Whether a command is in flight.
-    pub const fn awaits_command(&self) -> bool {
-        self.flight.is_some()
-    }
-
-    /// The function that runs at this moment.
-    pub const fn running(&self) -> Option<Fcn> {
-        self.seat.running()
-    }
-
-    /// Where the VF is in its life.
-    pub const fn vf_state(&self, vf: VfId) -> VfState {
-        self.vfs[vf.index()].state
-    }
-
-    /// Whether the host has paused the VF.
-    pub const fn held(&self, vf: VfId) -> Held {
-        Held::new(self.paused & vf.bit() != 0, self.pausing & vf.bit() != 0)
-    }
-
-    /// Whether the host has parked the scheduler.
-    pub const fn all_held(&self) -> Held {
-        Held::new(self.frozen, self.freezing)
-    }
-
-    /// Whether a guest has the VF: its driver is loaded, or is being loaded or unloaded.
-    pub const fn has_guest(&self, vf: VfId) -> bool {
-        let each = &self.vfs[vf.index()];
-        match each.state {
-            VfState::FullAccess | VfState::Active => true,
-            VfState::Suspended => each.loaded,
-            _ => false,
-        }
-    }
-
-    /// What the VF has had until `now`.
-    pub fn vf_stats(&self, vf: VfId, now: Ns) -> VfStats {
-        let each = &self.vfs[vf.index()];
-        let mut stats = each.stats;
-        if self.seat == Seat::Running(Fcn::Vf(vf)) {
-            let ran = now.saturating_sub(self.run_since);
-            stats.run = stats.run.saturating_add(ran);
-            if each.state == VfState::FullAccess {
-                stats.full_access = stats.full_access.saturating_add(ran);
-            }
-        }
-        if let Some(since) = each.waits_since {
-            let waits = now.saturating_sub(since);
-            stats.wait = stats.wait.saturating_add(waits);
-            stats.gap_max = stats.gap_max.max(waits);
-        }
-        stats
-    }
-
-    /// What the engine has done until `now`.
-    pub fn gpu_stats(&self, now: Ns) -> GpuStats {
-        let mut stats = self.stats;
-        if self.seat == Seat::Running(Fcn::Pf) {
-            let ran = now.saturating_sub(self.run_since);
-            stats.pf_run = stats.pf_run.saturating_add(ran);
-        }
-        stats
     }
 
     /// The VFs that are enabled.
