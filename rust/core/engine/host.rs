@@ -27,6 +27,7 @@ use super::super::{
 use super::{
     adopt::Adoptions,
     guard,
+    Adoption,
     Engine,
     Phase,
     Slot,
@@ -155,7 +156,12 @@ impl Engine {
             return;
         }
         for vf in VfId::in_mask(self.paused) {
-            if matches!(self.vf(vf).state, VfState::Available | VfState::Active) {
+            let may = match self.vf(vf).state {
+                // One that is to be adopted is suspended when it is taken, and not before.
+                VfState::Available => self.adoption(vf) != Adoption::Waiting,
+                state => state == VfState::Active,
+            };
+            if may {
                 self.shift(vf, VfEvent::Suspend, out);
             }
         }

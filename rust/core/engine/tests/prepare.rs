@@ -17,6 +17,7 @@ cases! {
     a_preparation_that_does_not_end_is_given_up,
     disabling_waits_for_what_is_being_written,
     a_vf_is_not_adopted_while_something_is_written_to_it,
+    nor_if_it_is_paused_meanwhile,
 }
 
 /// A bench whose guests read what the host writes.
@@ -180,4 +181,20 @@ fn a_vf_is_not_adopted_while_something_is_written_to_it() {
     prepared(&mut bench, f, true);
     settle_but_prepare(&mut bench);
     assert!(bench.seen.contains(&taken));
+}
+
+fn nor_if_it_is_paused_meanwhile() {
+    let (mut bench, f) = (bench(), vf(0));
+    bench.send(f, GuestMessage::ReqInitData);
+    settle_but_prepare(&mut bench);
+    bench.feed(Event::Adopt(f));
+    bench.feed(Event::Pause(f));
+    settle_but_prepare(&mut bench);
+    let taken = Action::Adopted { vf: f, ok: true };
+    assert!(!bench.seen.contains(&taken));
+    prepared(&mut bench, f, true);
+    settle_but_prepare(&mut bench);
+    assert!(bench.seen.contains(&taken));
+    assert!(bench.seen.contains(&Action::Paused(f)));
+    assert!(!bench.engine.takes_messages(f));
 }
