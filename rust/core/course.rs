@@ -101,7 +101,9 @@ impl Course {
         if !self.cut && next.is_some_and(|run| run.first < end) {
             return Step::Send(end);
         }
-        if !self.cut && end < dirty.pages() {
+        // Also at the last page: until the look is complete there would be a round for each time
+        // that is asked, and a stream has only so many.
+        if !self.cut && !self.first && matches!(looks, Looks::Last(_)) {
             return Step::Wait;
         }
         if let (true, Looks::Sweeps(ended)) = (self.first, looks) {

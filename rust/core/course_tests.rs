@@ -45,6 +45,10 @@ struct World {
     numbers: Numbers,
     now: u64,
     brownouts: u32,
+    /// Last looks that were begun, and pauses and holds that were ended: each may cut a round.
+    turns: u32,
+    /// How often there is half a look, of 400 steps.
+    pace: u32,
 }
 
 impl World {
@@ -71,6 +75,8 @@ impl World {
             numbers,
             now: 0,
             brownouts: 0,
+            turns: 0,
+            pace: 180,
         }
     }
 
@@ -89,6 +95,7 @@ impl World {
 
     fn stand(&mut self, stand: Stand) {
         let was = std::mem::replace(&mut self.stand, stand);
+        self.turns += 1;
         match stand {
             Stand::Runs => {
                 if self.last {
@@ -126,7 +133,7 @@ impl World {
             (false, _) => Looks::Known,
             (true, false) => Looks::Sweeps(self.track.sweeps()),
             (true, true) if self.track.is_complete() => Looks::Complete,
-            (true, true) => Looks::Last(self.look.map_or(self.track.cursor(), |look| look.0)),
+            (true, true) => Looks::Last(self.track.seen()),
         }
     }
 
@@ -138,6 +145,7 @@ impl World {
         let mut dirty = DirtyMap::new(&mut self.words, self.pages).unwrap();
         if let Some((page, seen)) = self.look.take() {
             self.track.looked(&mut dirty, &mut self.kept, page, seen);
+            self.track.ended_look();
         } else if let Some(run) = self.track.next(&dirty, 1, self.now) {
             self.look = Some((run.first, self.source[run.first as usize]));
         }
@@ -193,7 +201,7 @@ impl World {
                     self.stand(Stand::Paused);
                 }
                 5..=99 => self.write(),
-                100..=279 => self.look(),
+                n if (100..100 + self.pace).contains(&n) => self.look(),
                 _ => {
                     if self.send() {
                         return;
@@ -220,7 +228,66 @@ fn no_page_is_missed() {
     assert!(brownouts > 5_000, "{brownouts}");
 }
 
-/// The test above finds a last look that begins too early.
+/// Looks that come slowly, or not at all for a while, make a stream longer, and not of more rounds.
+#[test]
+fn slow_looks_make_no_rounds() {
+    let mut longest = 0;
+    for seed in 0..1_000 {
+        let mut world = World::new(seed, true);
+        world.pace = 2;
+        world.run();
+        assert_eq!(world.source, world.target, "seed {seed}");
+        // One for each sweep that was made use of, two for each last look, and the last one.
+        let most = world.track.sweeps() + 2 * world.turns + 2;
+        let rounds = world.course.rounds();
+        assert!(rounds <= most, "seed {seed}: {rounds} rounds, {most}");
+        longest = longest.max(rounds);
+    }
+    assert!(longest < 60, "{longest} rounds");
+}
+
+/// All pages were looked at, but nobody has said yet that the look is complete.
+#[test]
+fn the_end_of_the_last_look_is_waited_for() {
+    let mut words = [1];
+    let mut dirty = DirtyMap::new(&mut words, 1).unwrap();
+    let mut course = Course::new();
+    let all = Looks::Last(1);
+    assert_eq!(course.next(&dirty, Stand::Quiet, all), Step::Send(1));
+    dirty.clear_all();
+    course.passed(1);
+    assert_eq!(course.next(&dirty, Stand::Quiet, all), Step::EndRound);
+    for _ in 0..10 {
+        assert_eq!(course.next(&dirty, Stand::Quiet, all), Step::Wait);
+    }
+    let done = Looks::Complete;
+    assert_eq!(course.next(&dirty, Stand::Quiet, done), Step::EndRound);
+    assert_eq!(course.next(&dirty, Stand::Quiet, done), Step::Idle);
+    assert_eq!(course.next(&dirty, Stand::Paused, done), Step::State);
+    assert_eq!(course.rounds(), 2);
+}
+
+/// What was being read when a look began does not count as seen in it.
+#[test]
+fn an_old_look_is_no_part_of_a_new_one() {
+    let mut words = [0];
+    let dirty = DirtyMap::new(&mut words, 8).unwrap();
+    let mut track = Track::new(8, Keeps::Sent, 0);
+    assert!(track.next(&dirty, 4, 0).is_some());
+    track.ended_look();
+    assert!(track.next(&dirty, 4, 0).is_some());
+    assert_eq!(track.seen(), 4);
+    track.begin_last(0);
+    assert_eq!(track.seen(), 0);
+    track.ended_look();
+    assert_eq!(track.seen(), 0);
+    assert!(track.next(&dirty, 4, 0).is_some());
+    assert_eq!(track.seen(), 0);
+    track.ended_look();
+    assert_eq!(track.seen(), 4);
+}
+
+/// [`no_page_is_missed`] finds a last look that begins too early.
 #[test]
 fn a_broken_promise_is_seen() {
     let wrong = (0..200).any(|seed| {

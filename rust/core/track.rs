@@ -42,6 +42,8 @@ pub struct Track {
     keeps: Keeps,
     /// The next page to look at.
     cursor: u32,
+    /// Pages before this one were compared in this sweep, or are dirty.
+    seen: u32,
     /// When this sweep began, and how long the last one took.
     since: Ns,
     took: Ns,
@@ -59,6 +61,7 @@ impl Track {
             pages,
             keeps,
             cursor: 0,
+            seen: 0,
             since: now,
             took: 0,
             sweeps: 0,
@@ -76,11 +79,12 @@ impl Track {
         }
         match dirty.next_clean_run(self.cursor, most) {
             Some(run) => {
+                self.seen = run.first;
                 self.cursor = run.first.saturating_add(run.count);
                 Some(run)
             }
             None => {
-                self.cursor = 0;
+                (self.cursor, self.seen) = (0, 0);
                 self.took = now.saturating_sub(self.since);
                 self.since = now;
                 self.sweeps = self.sweeps.saturating_add(1);
@@ -88,6 +92,12 @@ impl Track {
                 None
             }
         }
+    }
+
+    /// The pages that [`Self::next`] has told were all compared. Where a sweep has begun since they
+    /// were told, they are no part of it.
+    pub fn ended_look(&mut self) {
+        self.seen = self.cursor;
     }
 
     /// A page was read, and has this hash. Returns whether it has become dirty.
@@ -132,7 +142,7 @@ impl Track {
 
     /// The last look begins: from now on nothing writes but what [`Self::touched`] tells of.
     pub fn begin_last(&mut self, now: Ns) {
-        self.cursor = 0;
+        (self.cursor, self.seen) = (0, 0);
         self.since = now;
         self.last = true;
         self.complete = false;
@@ -140,15 +150,15 @@ impl Track {
 
     /// The VF runs again: the last look was not the last one.
     pub fn resume(&mut self, now: Ns) {
-        self.cursor = 0;
+        (self.cursor, self.seen) = (0, 0);
         self.since = now;
         self.last = false;
         self.complete = false;
     }
 
-    /// The page from which the next look begins: those before were seen in this sweep.
-    pub const fn cursor(&self) -> u32 {
-        self.cursor
+    /// Pages before this one were seen in this sweep: they are as they were sent, or dirty.
+    pub const fn seen(&self) -> u32 {
+        self.seen
     }
 
     /// Whether this is the last look, or it is complete.

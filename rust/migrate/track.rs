@@ -103,8 +103,6 @@ pub(super) struct Tracker {
     copy: VVec<u8>,
     hash: KBox<PageHash>,
     track: Track,
-    /// Pages that are being read to be compared.
-    looking: Option<Run>,
     /// Pages that have become dirty, ever.
     found: u64,
 }
@@ -136,7 +134,6 @@ impl Tracker {
             copy,
             hash: KBox::new(PageHash::new(random::number()), GFP_KERNEL)?,
             track: Track::new(pages, keeps, now),
-            looking: None,
             found: 0,
         };
         tracker.map()?.set_all();
@@ -172,12 +169,11 @@ impl Tracker {
 
     /// How changes become known, at this moment.
     pub(super) fn looks(&self) -> Looks {
-        let at = self.looking.map_or(self.track.cursor(), |run| run.first);
         match (self.by_reading(), self.track.is_last()) {
             (false, _) => Looks::Known,
             (true, false) => Looks::Sweeps(self.track.sweeps()),
             (true, true) if self.track.is_complete() => Looks::Complete,
-            (true, true) => Looks::Last(at),
+            (true, true) => Looks::Last(self.track.seen()),
         }
     }
 
@@ -217,8 +213,7 @@ impl Tracker {
     pub(super) fn next_look(&mut self, now: Ns) -> Result<Option<Run>> {
         let map = DirtyMap::new(&mut self.map, self.pages).ok_or(EINVAL)?;
         // CAST: A small constant.
-        self.looking = self.track.next(&map, BATCH as u32, now);
-        Ok(self.looking)
+        Ok(self.track.next(&map, BATCH as u32, now))
     }
 
     /// A copy of what hashes, for whoever does so without a lock; `None` if it is not needed.
@@ -228,7 +223,6 @@ impl Tracker {
 
     /// Pages were read; their hashes are in `hashes` if they are compared by that.
     pub(super) fn looked(&mut self, run: Run, contents: &[u8], hashes: &[u64]) -> Result {
-        self.looking = None;
         let mut map = DirtyMap::new(&mut self.map, self.pages).ok_or(EINVAL)?;
         let mut found = 0;
         for (n, page) in (run.first..run.first.saturating_add(run.count)).enumerate() {
@@ -248,6 +242,7 @@ impl Tracker {
             found += u64::from(new);
         }
         self.found += found;
+        self.track.ended_look();
         Ok(())
     }
 
