@@ -100,9 +100,9 @@ pub(crate) struct Gpu {
     /// Held by whoever has work for the copy engine.
     #[pin]
     copies: Mutex<()>,
-    /// Held while framebuffer of a held VF is written, so that a scrub comes after it.
+    /// One for each VF: held while framebuffer of it is written, so that a scrub comes after it.
     #[pin]
-    fills: Mutex<()>,
+    fills: [Mutex<()>; MAX_VFS],
     /// What guests said of themselves when they were asked last.
     #[pin]
     told: Mutex<KVec<Option<exchange::Told>>>,
@@ -177,7 +177,7 @@ impl Gpu {
                 prepare_work <- new_work!("gim::prepare"),
                 changed <- new_condvar!("gim::changed"),
                 copies <- new_mutex!((), "gim::copies"),
-                fills <- new_mutex!((), "gim::fills"),
+                fills <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "gim::fills")),
                 told <- new_mutex!(told, "gim::told"),
                 state <- new_spinlock_irq!(State {
                     engine,

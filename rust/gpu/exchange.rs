@@ -83,7 +83,7 @@ impl Gpu {
 
     /// Writes the host's page; what an earlier driver of the guest said is wiped.
     fn prepare_vf(&self, vf: VfId) -> Result {
-        let _order = self.fills.lock();
+        let _order = self.fills[vf.index()].lock();
         let page = HostPage {
             uuid: self.uuid.wrapping_add(vf.raw().into()),
             count: self.with(|st| st.engine.count()),

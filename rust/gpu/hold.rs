@@ -144,7 +144,7 @@ impl Gpu {
         epoch: Epoch,
         write: impl FnOnce() -> Result<R>,
     ) -> Result<R> {
-        let _order = self.fills.lock();
+        let _order = self.fills[vf.index()].lock();
         let ours = self.with(|st| {
             let held = st.engine.held(vf) == Held::Yes;
             let taken = matches!(st.engine.adoption(vf), Adoption::Taken | Adoption::Restored);

@@ -84,7 +84,7 @@ impl Gpu {
     /// Zeroes the framebuffer of a VF.
     fn scrub_vf(self: &Arc<Self>, vf: VfId) -> Result {
         // Whoever was writing to it has ended then, and does not begin again.
-        drop(self.fills.lock());
+        drop(self.fills[vf.index()].lock());
         let part = self.with(|st| st.table.as_ref().and_then(|table| table.vf(vf)));
         self.scrub(part.ok_or(ENOENT)?)
     }
