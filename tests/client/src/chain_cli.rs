@@ -25,7 +25,8 @@
 //! is open (`filled`), and `go` lets the VF run.
 //!
 //! `dump` must come after the VF was paused: what the engine writes to the client's memory before
-//! is part of the job.  At the end both verify, give the GPU back and say `done` with the digest.
+//! is part of the job.  A client that waits for an order and whose standard input ends is told
+//! nothing any more: it gives up, with status 1.  At the end both verify, give the GPU back and say `done` with the digest.
 //! SIGINT and SIGTERM end a client that works with status 1, a frozen one as `exit` does.
 
 use std::fs::File;
@@ -115,6 +116,8 @@ enum Order {
     Precopy(PathBuf),
     StopCopy,
     Fill(PathBuf),
+    /// Standard input has ended.
+    Ended,
     /// SIGUSR1: whatever comes next.
     Next,
     /// SIGINT, SIGTERM.
@@ -172,6 +175,7 @@ fn listen(stdin: bool) -> Result<Receiver<Order>> {
                     None => eprintln!("vf-client: {line:?} is no order"),
                 }
             }
+            let _ = tx.send(Order::Ended);
         });
     }
     Ok(rx)
@@ -274,6 +278,7 @@ impl Job<'_> {
         loop {
             match self.orders.recv() {
                 Ok(Order::Go | Order::Next) => return run(&self.chain.vf.t),
+                Ok(Order::Ended) => return Err(forsaken("go")),
                 Ok(Order::Exit | Order::Stop) | Err(_) => {
                     return Err(Error::Unsupported("told to end before it went on".into()))
                 }
@@ -349,11 +354,12 @@ impl Job<'_> {
                 self.stream = Some(Stream::begin(&self.chain.vf.t, path)?);
                 Ok(false)
             }
+            // While it works it needs no orders.
+            Ok(Order::Ended) | Err(_) => Ok(false),
             Ok(order) => {
                 self.refused(&order);
                 Ok(false)
             }
-            Err(_) => Ok(false),
         }
     }
 
@@ -367,6 +373,7 @@ impl Job<'_> {
                     return Ok(Then::Thawed);
                 }
                 Order::Exit | Order::Stop => break,
+                Order::Ended => return Err(forsaken("thaw or exit")),
                 Order::Next if dumped => break,
                 Order::Dump | Order::Next => {
                     self.dump()?;
@@ -394,6 +401,13 @@ impl Job<'_> {
             &format!("dumped {bytes} bytes to {}", path.display()),
         )
     }
+}
+
+/// Nobody is there to give that order.
+fn forsaken(order: &str) -> Error {
+    Error::Unsupported(format!(
+        "standard input has ended without an order to {order}"
+    ))
 }
 
 pub(crate) fn chain(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
@@ -432,6 +446,12 @@ pub(crate) fn resume(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> 
             loop {
                 match orders.recv() {
                     Ok(Order::Load) | Err(_) => break,
+                    Ok(Order::Exit | Order::Stop) => {
+                        return Err(Error::Unsupported(
+                            "told to end before it was loaded".into(),
+                        ))
+                    }
+                    Ok(Order::Ended) => return Err(forsaken("load")),
                     Ok(Order::Fill(path)) => {
                         fill(&vf, &path)?;
                         voice.say(&json!({ "event": "filled" }), "filled")?;
