@@ -29,6 +29,7 @@ use kernel::{
 
 use self::{
     dirty::Log,
+    phase::Move,
     restore::RestoreStream,
     save::{
         SaveStream,
@@ -155,8 +156,7 @@ impl VfFile {
         info.context_size = header.context_bytes;
         info.dirty_sources = track::sources(&gpu);
         info.version = uapi::GIM_API_VERSION;
-        let now = gpu.stand(self.vf);
-        info.phase = number(self.port.moving(self.vf, |m| m.refresh(now)));
+        info.phase = number(self.port.moving(&gpu, self.vf, Move::refresh));
         uapi::write(arg, info)
     }
 
@@ -181,20 +181,18 @@ impl VfFile {
 
     /// Whether that may be ordered of the engine now: `EBUSY` if not.
     fn may(&self, gpu: &Gpu, what: Happens) -> Result {
-        let now = gpu.stand(self.vf);
-        self.port.moving(self.vf, |m| m.may_happen(now, what))
+        self.port
+            .moving(gpu, self.vf, |m, now| m.may_happen(now, what))
     }
 
     /// Whether users may do that now: `EBUSY` if not.
     fn allow(&self, gpu: &Gpu, what: Operation) -> Result {
-        let now = gpu.stand(self.vf);
-        self.port.moving(self.vf, |m| m.allow(now, what))
+        self.port.moving(gpu, self.vf, |m, now| m.allow(now, what))
     }
 
     /// Notes what has become of the VF.
     fn refresh(&self, gpu: &Gpu) {
-        let now = gpu.stand(self.vf);
-        self.port.moving(self.vf, |m| m.refresh(now));
+        self.port.moving(gpu, self.vf, Move::refresh);
     }
 
     fn hold(&self, arg: usize) -> Result {
@@ -211,8 +209,7 @@ impl VfFile {
         let _own = self.own.lock();
         self.may(&gpu, Happens::Hold)?;
         gpu.hold_vf_for(self.vf, limit)?;
-        let now = gpu.stand(self.vf);
-        self.port.moving(self.vf, |m| {
+        self.port.moving(&gpu, self.vf, |m, now| {
             match arg.flags & uapi::GIM_HOLD_QUIET {
                 0 => drop(m.refresh(now)),
                 _ => m.promise(now),
@@ -229,8 +226,8 @@ impl VfFile {
         if arg.flags != 0 {
             return Err(EINVAL);
         }
-        let now = gpu.stand(self.vf);
-        self.port.moving(self.vf, |m| m.touch(now, span.run()))
+        self.port
+            .moving(&gpu, self.vf, |m, now| m.touch(now, span.run()))
     }
 
     fn resume(&self) -> Result {

@@ -23,7 +23,10 @@ use crate::{
         VfId,
         MAX_VFS, //
     },
-    gpu::Gpu,
+    gpu::{
+        hold::Stand,
+        Gpu, //
+    },
     migrate::{
         phase::Move,
         service, //
@@ -105,9 +108,17 @@ impl Port {
         self.inner.lock().gpu.is_some()
     }
 
-    /// Looks at where the migration of a VF is, or changes it.
-    pub(crate) fn moving<R>(&self, vf: VfId, f: impl FnOnce(&mut Move) -> R) -> R {
-        f(&mut self.inner.lock().moves[vf.index()])
+    /// Looks at where the migration of a VF is, or changes it, knowing how the VF stands now.
+    pub(crate) fn moving<R>(
+        &self,
+        gpu: &Gpu,
+        vf: VfId,
+        f: impl FnOnce(&mut Move, Stand) -> R,
+    ) -> R {
+        let mut inner = self.inner.lock();
+        // Under the lock: whoever knew less must not come later.
+        let now = gpu.stand(vf);
+        f(&mut inner.moves[vf.index()], now)
     }
 
     /// Takes a VF for one purpose: to be saved, restored or tracked. `EBUSY` if somebody has it.

@@ -169,7 +169,7 @@ struct gim_vf_save {
 	__u32 reserved2;
 };
 #define GIM_SAVE_PRECOPY	(1 << 0)
-#define GIM_SAVE_NONBLOCK	(1 << 1)	/* the stream has O_NONBLOCK */
+#define GIM_SAVE_NONBLOCK	(1 << 1)	/* O_NONBLOCK: EAGAIN instead of waiting for the last look */
 #define GIM_SAVE_NO_HOLD	(1 << 2)	/* the VF will not be held before it is paused */
 #define GIM_VF_SAVE	_IOW(GIM_IOC_MAGIC, 0x13, struct gim_vf_save)
 

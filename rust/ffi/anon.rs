@@ -14,6 +14,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        poll::{
+            PollCondVar,
+            PollTable, //
+        },
         Arc,
         ArcBorrow, //
     },
@@ -83,14 +87,24 @@ pub(crate) trait AnonFile: Sized + Send + Sync + 'static {
         Self::read(this, UserSlice::new(UserPtr::from_addr(to), len).writer())
     }
 
+    /// The same where the file has `O_NONBLOCK`: `EAGAIN` where it would wait.
+    fn read_now(this: ArcBorrow<'_, Self>, to: usize, len: usize) -> Result<usize> {
+        Self::read_to(this, to, len)
+    }
+
     /// The same for write().
     fn write_from(&self, from: usize, len: usize) -> Result<usize> {
         self.write(UserSlice::new(UserPtr::from_addr(from), len).reader())
     }
 
-    /// poll(): never waits; what is to come is always there to be asked for.
+    /// poll(): what can be done now.
     fn poll(&self) -> u32 {
         0
+    }
+
+    /// Who tells when that changes; `None`: nobody has to wait.
+    fn changes(&self) -> Option<&PollCondVar> {
+        None
     }
 
     /// ioctl().
@@ -180,7 +194,12 @@ impl<T: AnonFile> Table<T> {
     ) -> isize {
         // SAFETY: The VFS calls this for files with this table, and holds them.
         let this = unsafe { Self::borrow(file) };
-        count(T::read_to(this, buf.addr(), len))
+        // SAFETY: As above; flags may change at any time, and are one word.
+        let flags = unsafe { core::ptr::addr_of!((*file).f_flags).read_volatile() };
+        count(match flags & bindings::O_NONBLOCK {
+            0 => T::read_to(this, buf.addr(), len),
+            _ => T::read_now(this, buf.addr(), len),
+        })
     }
 
     /// # Safety
@@ -202,10 +221,17 @@ impl<T: AnonFile> Table<T> {
     /// Only for the VFS, as an operation of files made by [`open`] for this type.
     unsafe extern "C" fn poll(
         file: *mut bindings::file,
-        _: *mut bindings::poll_table_struct,
+        table: *mut bindings::poll_table_struct,
     ) -> bindings::__poll_t {
         // SAFETY: As above.
-        unsafe { Self::of(file) }.poll()
+        let this = unsafe { Self::of(file) };
+        if let Some(changes) = this.changes() {
+            // SAFETY: The VFS gives a table that lives as long as this call, or none.
+            let table = unsafe { PollTable::from_raw(table) };
+            // SAFETY: The VFS holds the file, and its position is not used.
+            table.register_wait(unsafe { File::from_raw_file(file) }, changes);
+        }
+        this.poll()
     }
 
     /// # Safety

@@ -24,6 +24,18 @@ bool gim_may_log(void)
 	return __ratelimit(&limit);
 }
 
+/**
+ * gim_may_log_stream() - rate limit for messages that users of streams can cause
+ *
+ * Return: true if the message may be printed: at most 10 in 5 seconds.
+ */
+bool gim_may_log_stream(void)
+{
+	static DEFINE_RATELIMIT_STATE(limit, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&limit);
+}
+
 /* drivers/pci/pci.h: set while the PCI core has the device and is not removing it. */
 #define GIM_PCI_DEV_ADDED 0
 

@@ -7,6 +7,7 @@
 struct pci_dev;
 
 bool gim_may_log(void);
+bool gim_may_log_stream(void);
 void gim_pci_disable_sriov_unbind(struct pci_dev *pf);
 void gim_pci_save_vfs(struct pci_dev *pf);
 void gim_pci_restore_vfs(struct pci_dev *pf);

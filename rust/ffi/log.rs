@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rate limit for the log: what a guest can cause must not flood it.
+//! Rate limits for the log: what a guest can cause, or whoever has a VF's file, must not flood it.
 
 mod c {
     extern "C" {
         pub(super) fn gim_may_log() -> bool;
+        pub(super) fn gim_may_log_stream() -> bool;
     }
 }
 
@@ -13,4 +14,11 @@ mod c {
 pub(crate) fn may_log() -> bool {
     // SAFETY: May be called in any context.
     unsafe { c::gim_may_log() }
+}
+
+/// The same for what users of `/dev/gim` and VFIO can cause, counted apart: neither of them shall
+/// hide what the other does.
+pub(crate) fn may_log_stream() -> bool {
+    // SAFETY: May be called in any context.
+    unsafe { c::gim_may_log_stream() }
 }

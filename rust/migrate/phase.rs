@@ -83,8 +83,9 @@ impl Move {
     }
 
     /// The VF was taken for a restore; resets that came before are no concern of that.
-    pub(crate) fn adopted(&mut self, now: Stand) {
+    pub(crate) fn adopted(&mut self, now: Stand) -> Stand {
         self.seen = Some(now);
+        now
     }
 
     /// Something happens that the engine does not know of. `EBUSY` where it has no place.

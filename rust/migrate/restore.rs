@@ -15,7 +15,10 @@ use kernel::{
     uaccess::UserSliceReader, //
 };
 
-use super::header;
+use super::{
+    header,
+    phase::Move, //
+};
 use crate::{
     ffi::{
         anon::{
@@ -23,6 +26,7 @@ use crate::{
             AnonFile, //
         },
         crc,
+        log::may_log_stream,
         uapi, //
     },
     gim_core::{
@@ -85,7 +89,8 @@ struct Restore {
     input: VVec<u8>,
     kept: Kept,
     zero_pages: u64,
-    _claim: Option<Claimed>,
+    /// Until the VF has got its state.
+    claim: Option<Claimed>,
 }
 
 /// What is kept until the end of the stream.
@@ -116,18 +121,15 @@ impl RestoreStream {
             mailbox: Mailbox::default(),
             again: false,
         };
-        let now = gpu.stand(vf);
-        port.moving(vf, |m| m.happens(now, Happens::Restore))?;
+        port.moving(gpu, vf, |m, now| m.happens(now, Happens::Restore))?;
         let (there, opened) = (gpu.adopt(vf), port.clone());
         let close = |_: &Error| {
-            let now = gpu.stand(vf);
-            let _ = opened.moving(vf, |m| m.happens(now, Happens::Close));
+            let _ = opened.moving(gpu, vf, |m, now| m.happens(now, Happens::Close));
         };
         there.inspect_err(close)?;
         // From here on it has to be given back.
-        let now = gpu.stand(vf);
+        let now = port.moving(gpu, vf, Move::adopted);
         let epoch = now.epoch.ok_or(ESRCH).inspect_err(close)?;
-        port.moving(vf, |m| m.adopted(now));
         let made = Arc::pin_init(
             try_pin_init!(Self {
                 port,
@@ -140,7 +142,7 @@ impl RestoreStream {
                     input,
                     kept,
                     zero_pages: 0,
-                    _claim: Some(claim),
+                    claim: Some(claim),
                 }),
             }? Error),
             GFP_KERNEL,
@@ -223,7 +225,7 @@ impl Restore {
             self.kept.again,
         )?;
         self.phase = Phase::Complete;
-        self._claim = None;
+        self.claim = None;
         Ok(())
     }
 }
@@ -255,10 +257,12 @@ impl Kept {
     }
 }
 
-/// Says in the log why a stream is refused.
+/// Says in the log why a stream is refused: whoever writes may do so again and again.
 fn refuse(gpu: &Gpu, vf: VfId, phase: Phase, why: stream::Error) -> Error {
-    let dev = gpu.hw().pf.get();
-    dev_err!(dev, "VF{}: stream refused: {}\n", vf.raw(), Show(why));
+    if may_log_stream() {
+        let dev = gpu.hw().pf.get();
+        dev_err!(dev, "VF{}: stream refused: {}\n", vf.raw(), Show(why));
+    }
     match phase {
         Phase::Fresh if why.is_mismatch() => EINVAL,
         _ => EBADMSG,
@@ -292,9 +296,8 @@ impl AnonFile for RestoreStream {
                 (_, Phase::Complete) => Happens::End,
                 _ => continue,
             };
-            let now = gpu.stand(vf);
             // A reset has ended it already, perhaps.
-            let _ = self.port.moving(vf, |m| m.happens(now, what));
+            let _ = self.port.moving(&gpu, vf, |m, now| m.happens(now, what));
             if let Err(e) = done {
                 restore.give_back(&gpu);
                 restore.phase = Phase::Broken(e);
@@ -323,8 +326,12 @@ impl AnonFile for RestoreStream {
         let mut restore = self.restore.lock();
         if let Ok(gpu) = self.port.enter() {
             restore.give_back(&gpu);
-            let (vf, now) = (restore.vf, gpu.stand(restore.vf));
-            let _ = self.port.moving(vf, |m| m.happens(now, Happens::Close));
+            // A VF that has got its state is nothing of this file's any more: perhaps it moves on.
+            if restore.claim.is_some() {
+                let _ = self
+                    .port
+                    .moving(&gpu, restore.vf, |m, now| m.happens(now, Happens::Close));
+            }
         }
     }
 }

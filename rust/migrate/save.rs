@@ -11,21 +11,27 @@ mod look;
 mod meter;
 mod pages;
 
+use core::fmt;
+
 use kernel::{
     impl_has_work,
-    new_condvar,
     new_mutex,
+    new_poll_condvar,
     new_work,
     prelude::*,
     sync::{
+        poll::PollCondVar,
         Arc,
         ArcBorrow,
-        CondVar,
         CondVarTimeoutResult,
         Mutex, //
     },
     time::msecs_to_jiffies,
-    uaccess::UserSliceWriter,
+    uaccess::{
+        UserPtr,
+        UserSlice,
+        UserSliceWriter, //
+    },
     workqueue::Work, //
 };
 
@@ -49,6 +55,7 @@ use crate::{
             AnonFile, //
         },
         crc,
+        log::may_log_stream,
         queue::OwnQueue,
         seam::Progress,
         timer,
@@ -83,6 +90,7 @@ use crate::{
         Claimed,
         Port, //
     },
+    show::Show,
 };
 
 /// Bytes that one step stages at most: a full PAGES section and a few small ones.
@@ -101,6 +109,30 @@ enum Phase {
     Done,
     /// It failed; every read says so again.
     Broken(Error),
+}
+
+/// Why a stream cannot come to its end.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    /// The VF was reset.
+    Reset,
+    /// It ran where it had to stand still.
+    Ran,
+    /// The encoder has refused something.
+    Refused(stream::Error),
+    /// Something failed, with this number.
+    Error(i32),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset => f.write_str("it was reset"),
+            Self::Ran => f.write_str("it ran where it had to stand still"),
+            Self::Refused(why) => write!(f, "the stream would be wrong: {why}"),
+            Self::Error(errno) => write!(f, "error {errno}"),
+        }
+    }
 }
 
 /// What a step has led to.
@@ -123,7 +155,7 @@ pub(super) struct SaveStream {
     save: Mutex<Save>,
     /// A look has come further.
     #[pin]
-    looked: CondVar,
+    looked: PollCondVar,
     #[pin]
     work: Work<Self>,
     #[pin]
@@ -141,6 +173,8 @@ struct Save {
     vf: VfId,
     epoch: Epoch,
     phase: Phase,
+    /// What has led to its failure.
+    cause: Option<Cause>,
     enc: Encoder,
     context_bytes: u32,
     /// Bytes that were made and not read yet: `staged[sent..made]`.
@@ -160,6 +194,8 @@ struct Save {
     sweep: bool,
     /// The worker is to be woken.
     wake: bool,
+    /// It has come further since a reader was told to come again.
+    looked: bool,
     /// The stay during which the last look was begun: what it finds is final while that lasts.
     last_stay: Option<u32>,
     /// Once the VF is paused the stream comes to its end; else it may run on.
@@ -206,6 +242,7 @@ impl SaveStream {
                     vf,
                     epoch,
                     phase: Phase::Header,
+                    cause: None,
                     enc: Encoder::new(header).with_crc(crc::update),
                     context_bytes: header.context_bytes,
                     staged,
@@ -220,21 +257,21 @@ impl SaveStream {
                     meter,
                     sweep: false,
                     wake: false,
+                    looked: true,
                     last_stay: None,
                     last: true,
                     zero_pages: 0,
                     passed: 0,
                     _claim: claim,
                 }, "gim::save"),
-                looked <- new_condvar!("gim::looked"),
+                looked <- new_poll_condvar!("gim::looked"),
                 work <- new_work!("gim::look"),
                 scratch <- new_mutex!(scratch, "gim::scratch"),
                 queue <- new_mutex!(Some(queue), "gim::look_queue"),
             }? Error),
             GFP_KERNEL,
         )?;
-        let now = gpu.stand(vf);
-        opened.moving(vf, |m| m.happens(now, Happens::Save))?;
+        opened.moving(gpu, vf, |m, now| m.happens(now, Happens::Save))?;
         Ok(made)
     }
 
@@ -320,15 +357,82 @@ impl SaveStream {
     }
 
     /// It cannot be saved (any more).
-    fn fail(&self, save: &mut Save, why: Error) {
-        save.phase = Phase::Broken(why);
-        if let Ok(gpu) = self.port.enter() {
-            let now = gpu.stand(save.vf);
-            // A reset, say, has ended it already.
-            let _ = self
-                .port
-                .moving(save.vf, |m| m.happens(now, Happens::Error));
+    fn fail(&self, save: &mut Save, error: Error) {
+        let first = !matches!(save.phase, Phase::Broken(_));
+        let at = core::mem::replace(&mut save.phase, Phase::Broken(error));
+        let Ok(gpu) = self.port.enter() else {
+            return;
+        };
+        if first && may_log_stream() {
+            let (dev, vf, why) = (gpu.hw().pf.get(), save.vf.raw(), save.why(error));
+            let rounds = save.course.rounds();
+            dev_err!(dev, "VF{vf}: not saved: {why} ({at:?}, {rounds} rounds)\n");
         }
+        // A reset, say, has ended it already.
+        let _ = self
+            .port
+            .moving(&gpu, save.vf, |m, now| m.happens(now, Happens::Error));
+    }
+
+    /// Delivers what there is; whether to wait for more where a look has to come further.
+    fn deliver(
+        this: ArcBorrow<'_, Self>,
+        out: &mut UserSliceWriter,
+        may_wait: bool,
+    ) -> Result<usize> {
+        let mut save = this.save.lock();
+        save.meter.reader_came(timer::now_ns());
+        let mut n = 0;
+        let result = loop {
+            if out.is_empty() {
+                break Ok(n);
+            }
+            if save.sent < save.made {
+                match save.hand_over(out) {
+                    Ok(more) => n += more,
+                    Err(e) => break Err(e),
+                }
+                continue;
+            }
+            if save.phase == Phase::Done || (n != 0 && kernel::current!().signal_pending()) {
+                break Ok(n);
+            }
+            let gpu = this.port.enter()?;
+            let done = save.step(&gpu, &this.port);
+            if done.is_ok() && save.phase == Phase::Done {
+                let _ = this
+                    .port
+                    .moving(&gpu, save.vf, |m, now| m.happens(now, Happens::End));
+            }
+            // Whoever waits for a look lets the GPU go meanwhile.
+            drop(gpu);
+            Self::wake(this, &mut save);
+            match done {
+                Ok(Step::Staged) => {}
+                Ok(Step::Round) => {
+                    break save.hand_over(out).map(|more| n + more);
+                }
+                Ok(_) if n != 0 => break Ok(n),
+                Ok(Step::Quiet) => break Err(ENOMSG),
+                Ok(Step::Wait) if !may_wait => {
+                    save.looked = false;
+                    break Err(EAGAIN);
+                }
+                Ok(Step::Wait) => {
+                    let limit = msecs_to_jiffies(WAIT_MS);
+                    let met = this.looked.wait_interruptible_timeout(&mut save, limit);
+                    if let CondVarTimeoutResult::Signal { .. } = met {
+                        break Err(EINTR);
+                    }
+                }
+                Err(e) => {
+                    this.fail(&mut save, e);
+                    break Err(e);
+                }
+            }
+        };
+        save.meter.reader_goes(timer::now_ns(), n as u64);
+        result
     }
 }
 
@@ -343,8 +447,8 @@ impl Save {
         (self.sent, self.made) = (0, 0);
         match self.phase {
             Phase::Header => {
-                let out = &mut self.staged[..];
-                self.made += broken(self.enc.header(out))?;
+                let made = self.enc.header(&mut self.staged);
+                self.made += self.checked(made)?;
                 self.phase = Phase::Pages;
             }
             Phase::Pages => return self.page_step(gpu, port),
@@ -362,18 +466,38 @@ impl Save {
         make: impl FnOnce(&mut Encoder, &mut [u8]) -> Result<usize, stream::Error>,
     ) -> Result {
         let room = self.staged.get_mut(self.made..).ok_or(ENOSPC)?;
-        self.made += broken(make(&mut self.enc, room))?;
+        let made = make(&mut self.enc, room);
+        self.made += self.checked(made)?;
         Ok(())
     }
 
     /// `EIO` unless the VF is the one that was paused, and has not run since its last page was read.
-    fn still_held(&self, gpu: &Arc<Gpu>) -> Result {
+    fn still_held(&mut self, gpu: &Arc<Gpu>) -> Result {
         let now = gpu.stand(self.vf);
-        let same = now.epoch == Some(self.epoch) && Some(now.stay) == self.last_stay;
-        match same && now.held && !now.bounded {
-            true => Ok(()),
-            false => Err(EIO),
+        if now.epoch != Some(self.epoch) {
+            return Err(self.spoilt(Cause::Reset));
         }
+        match Some(now.stay) == self.last_stay && now.held && !now.bounded {
+            true => Ok(()),
+            false => Err(self.spoilt(Cause::Ran)),
+        }
+    }
+
+    /// It cannot come to its end, because of that.
+    fn spoilt(&mut self, cause: Cause) -> Error {
+        self.cause = Some(cause);
+        EIO
+    }
+
+    /// What the encoder refuses is a mistake of ours.
+    fn checked<T>(&mut self, result: Result<T, stream::Error>) -> Result<T> {
+        result.map_err(|e| self.spoilt(Cause::Refused(e)))
+    }
+
+    /// Why it failed, for people.
+    fn why(&self, error: Error) -> Show<Cause> {
+        let other = Cause::Error(error.to_errno());
+        Show(self.cause.filter(|_| error == EIO).unwrap_or(other))
     }
 
     /// Everything but framebuffer and context.
@@ -402,7 +526,9 @@ impl Save {
         self.fb.read(gpu, at, image)?;
         self.stage(Encoder::context)?;
         let image = self.pages.get(..bytes).ok_or(EINVAL)?;
-        broken(self.enc.data(image))?;
+        let made = self.enc.data(image);
+        self.checked(made)?;
+        let image = self.pages.get(..bytes).ok_or(EINVAL)?;
         let to = self.staged.get_mut(self.made..self.made + bytes);
         to.ok_or(ENOSPC)?.copy_from_slice(image);
         self.made += bytes;
@@ -438,71 +564,30 @@ pub(super) fn state_bytes(context_bytes: u32) -> u64 {
     u64::from(context_bytes) + (small + TRAILER_LEN) as u64
 }
 
-/// What the encoder refuses is a mistake of ours.
-fn broken<T>(result: Result<T, stream::Error>) -> Result<T> {
-    result.map_err(|_| EIO)
-}
-
 impl AnonFile for SaveStream {
     const NAME: &'static CStr = c"gim-save";
 
     fn read(this: ArcBorrow<'_, Self>, mut out: UserSliceWriter) -> Result<usize> {
-        let mut save = this.save.lock();
-        save.meter.reader_came(timer::now_ns());
-        let mut n = 0;
-        let result = loop {
-            if out.is_empty() {
-                break Ok(n);
-            }
-            if save.sent < save.made {
-                match save.hand_over(&mut out) {
-                    Ok(more) => n += more,
-                    Err(e) => break Err(e),
-                }
-                continue;
-            }
-            if save.phase == Phase::Done || (n != 0 && kernel::current!().signal_pending()) {
-                break Ok(n);
-            }
-            let gpu = this.port.enter()?;
-            let done = save.step(&gpu, &this.port);
-            if done.is_ok() && save.phase == Phase::Done {
-                let now = gpu.stand(save.vf);
-                let _ = this.port.moving(save.vf, |m| m.happens(now, Happens::End));
-            }
-            // Whoever waits for a look lets the GPU go meanwhile.
-            drop(gpu);
-            Self::wake(this, &mut save);
-            match done {
-                Ok(Step::Staged) => {}
-                Ok(Step::Round) => {
-                    break save.hand_over(&mut out).map(|more| n + more);
-                }
-                Ok(_) if n != 0 => break Ok(n),
-                Ok(Step::Quiet) => break Err(ENOMSG),
-                Ok(Step::Wait) => {
-                    let limit = msecs_to_jiffies(WAIT_MS);
-                    let met = this.looked.wait_interruptible_timeout(&mut save, limit);
-                    if let CondVarTimeoutResult::Signal { .. } = met {
-                        break Err(EINTR);
-                    }
-                }
-                Err(e) => {
-                    this.fail(&mut save, e);
-                    break Err(e);
-                }
-            }
-        };
-        save.meter.reader_goes(timer::now_ns(), n as u64);
-        result
+        Self::deliver(this, &mut out, true)
     }
 
-    /// A read waits for the framebuffer and, while the VF is held, for the last look at it.
+    fn read_now(this: ArcBorrow<'_, Self>, to: usize, len: usize) -> Result<usize> {
+        let mut out = UserSlice::new(UserPtr::from_addr(to), len).writer();
+        Self::deliver(this, &mut out, false)
+    }
+
+    /// A read waits for the framebuffer and, while the VF is held, for the last look at it: who was
+    /// told so (`EAGAIN`) finds it ready when the look has come further.
     fn poll(&self) -> u32 {
-        match self.port.is_open() {
-            true => ready::IN,
-            false => ready::ERR | ready::HUP,
+        match (self.port.is_open(), self.save.lock().looked) {
+            (false, _) => ready::ERR | ready::HUP,
+            (true, true) => ready::IN,
+            (true, false) => 0,
         }
+    }
+
+    fn changes(&self) -> Option<&PollCondVar> {
+        Some(&self.looked)
     }
 
     fn ioctl(&self, cmd: u32, arg: usize) -> Result<isize> {
@@ -529,8 +614,9 @@ impl AnonFile for SaveStream {
             if save.phase != Phase::Done {
                 save.tracker.stop(&gpu);
             }
-            let now = gpu.stand(vf);
-            let _ = self.port.moving(vf, |m| m.happens(now, Happens::Close));
+            let _ = self
+                .port
+                .moving(&gpu, vf, |m, now| m.happens(now, Happens::Close));
         }
     }
 }

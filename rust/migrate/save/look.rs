@@ -147,6 +147,7 @@ impl WorkItem for SaveStream {
     fn run(this: Arc<Self>) {
         loop {
             let looked = this.look();
+            this.save.lock().looked = true;
             this.looked.notify_all();
             match looked {
                 Ok(Some(rest)) if rest.is_zero() => {}
@@ -155,6 +156,8 @@ impl WorkItem for SaveStream {
                 Err(e) => {
                     let mut save = this.save.lock();
                     this.fail(&mut save, e);
+                    drop(save);
+                    this.looked.notify_all();
                     return;
                 }
             }

@@ -4,7 +4,7 @@
 
 use super::{
     super::track::BATCH,
-    broken,
+    Cause,
     Phase,
     Save,
     Step, //
@@ -142,25 +142,24 @@ impl Save {
 
     /// How the VF stands, and what follows for what was seen and will be seen of its pages.
     fn observe(&mut self, gpu: &Arc<Gpu>, port: &Port) -> Result<course::Stand> {
-        let mut now = gpu.stand(self.vf);
-        // One that may run on is not at its end, even if it does not run now.
-        now.bounded |= now.held && !self.last;
-        if now.epoch != Some(self.epoch) {
-            return Err(EIO);
-        }
-        let paused = now.held && !now.bounded;
-        let (allowed, promised, touched) = port.moving(self.vf, |m| {
+        let last = self.last;
+        let (now, allowed, promised, touched) = port.moving(gpu, self.vf, |m, mut now| {
+            // One that may run on is not at its end, even if it does not run now.
+            now.bounded |= now.held && !last;
             let allowed = m.allow(now, Operation::ReadStream);
             let promised = m.is_promised(now);
-            let touched = match paused {
+            let touched = match now.held && !now.bounded {
                 true => m.take_touched(),
                 false => KVec::new(),
             };
-            (allowed, promised, touched)
+            (now, allowed, promised, touched)
         });
-        // It went on where it had to stand still.
+        if now.epoch != Some(self.epoch) {
+            return Err(self.spoilt(Cause::Reset));
+        }
+        let paused = now.held && !now.bounded;
         if allowed.is_err() || !(paused || self.tracker.follows()) {
-            return Err(EIO);
+            return Err(self.spoilt(Cause::Ran));
         }
         let quiet = paused || (now.held && promised);
         if !quiet {
@@ -285,7 +284,10 @@ impl Save {
             at = place + usize::try_from(run.count)?;
             let bytes = self.pages.get(place * PAGE_BYTES..at * PAGE_BYTES);
             let bytes = bytes.ok_or(EINVAL)?;
-            broken(self.enc.data(bytes))?;
+            let made = self.enc.data(bytes);
+            self.checked(made)?;
+            let bytes = self.pages.get(place * PAGE_BYTES..at * PAGE_BYTES);
+            let bytes = bytes.ok_or(EINVAL)?;
             let to = self.staged.get_mut(self.made..self.made + bytes.len());
             to.ok_or(ENOSPC)?.copy_from_slice(bytes);
             self.made += bytes.len();

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("signals while a stream is read and written", signals),
     ("a signal while a VF is being cleaned", signal_while_waiting),
     ("streams that never wait", nonblocking),
+    ("the last look is not waited for by those", last_look),
     ("what poll tells", polled),
     ("whoever saves is killed", killed_saving),
     ("whoever restores is killed", killed_restoring),
@@ -185,14 +186,17 @@ fn signal_while_waiting(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// A stream with `O_NONBLOCK`.
-fn save_nonblocking(vf: &Vf, precopy: bool) -> io::Result<std::fs::File> {
+/// A stream with `O_NONBLOCK`; with a source, in rounds.
+fn save_nonblocking(vf: &Vf, source: Option<Source>) -> io::Result<std::fs::File> {
     use std::os::fd::FromRawFd;
 
     let arg = sys::gim_vf_save {
         argsz: u32::try_from(size_of::<sys::gim_vf_save>()).unwrap_or(0),
-        flags: sys::GIM_SAVE_NONBLOCK | if precopy { sys::GIM_SAVE_PRECOPY } else { 0 },
-        source: Source::Auto as u32,
+        flags: match source {
+            Some(_) => sys::GIM_SAVE_NONBLOCK | sys::GIM_SAVE_PRECOPY,
+            None => sys::GIM_SAVE_NONBLOCK,
+        },
+        source: source.unwrap_or(Source::Auto) as u32,
         ..Default::default()
     };
     let fd = vf.as_fd().as_raw_fd();
@@ -209,7 +213,7 @@ fn nonblocking(b: &Bench) -> Result<()> {
     vf.pause(0, false)?;
     fill(b, &vf, 64 << 10)?;
     let want = take(&vf, None)?;
-    let mut stream = save_nonblocking(&vf, false)?;
+    let mut stream = save_nonblocking(&vf, None)?;
     let flags = rustix::fs::fcntl_getfl(&stream)?;
     ensure!(flags.contains(rustix::fs::OFlags::NONBLOCK), "{flags:?}");
     let mut all = Vec::new();
@@ -217,7 +221,7 @@ fn nonblocking(b: &Bench) -> Result<()> {
     ensure!(all == want, "another stream");
     drop(stream);
     vf.resume()?;
-    let mut stream = save_nonblocking(&vf, true)?;
+    let mut stream = save_nonblocking(&vf, Some(Source::Auto))?;
     let quiet = loop {
         match stream.read(&mut vec![0; 1 << 20]) {
             Ok(0) => bail!("the end came while it runs"),
@@ -229,6 +233,60 @@ fn nonblocking(b: &Bench) -> Result<()> {
     drop(stream);
     vf.reset()?;
     Ok(())
+}
+
+/// Reads until there is nothing at the moment, which it returns, or until the end.
+fn read_on(stream: &mut std::fs::File, all: &mut Vec<u8>) -> Result<Option<i32>> {
+    let mut buf = vec![0; 1 << 20];
+    loop {
+        match stream.read(&mut buf) {
+            Ok(0) => return Ok(None),
+            Ok(n) => all.extend_from_slice(&buf[..n]),
+            Err(e) => return Ok(e.raw_os_error()),
+        }
+    }
+}
+
+/// While the last look goes on there is nothing yet, and poll() tells when there is.
+fn last_look(b: &Bench) -> Result<()> {
+    const BYTES: usize = 256 << 10;
+    let (vf, target) = (b.vf(0)?, b.vf(1)?);
+    let mut all = Vec::new();
+    let mut stream = save_nonblocking(&vf, Some(Source::Software))?;
+    ensure!(read_on(&mut stream, &mut all)? == Some(ENOMSG));
+    // A CPU's writes stand for the VF's.
+    let fb = b.framebuffer(0, BYTES)?;
+    for at in (0..BYTES).step_by(4096) {
+        fb.write32(at, 7)?;
+    }
+    vf.pause(0, false)?;
+    let mut waited = 0;
+    while let Some(why) = read_on(&mut stream, &mut all)? {
+        ensure!(why == EAGAIN, "errno {why}");
+        waited += 1;
+        let mut fds = [PollFd::from_borrowed_fd(stream.as_fd(), PollFlags::IN)];
+        let most = Timespec {
+            tv_sec: 20,
+            tv_nsec: 0,
+        };
+        ensure!(
+            poll(&mut fds, Some(&most))? == 1,
+            "nobody has said that it goes on"
+        );
+        ensure!(fds[0].revents() == PollFlags::IN, "{:?}", fds[0].revents());
+    }
+    ensure!(waited > 0, "there was nothing to wait for");
+    let mut to = target.restore()?;
+    to.write_all(&all)?;
+    ensure!(to.is_complete()?);
+    let mut there = vec![0; BYTES];
+    target.fb_read(0, &mut there)?;
+    ensure!(there.chunks(4096).all(|page| page[..5] == [7, 0, 0, 0, 0]));
+    drop((stream, to));
+    vf.reset()?;
+    target.reset()?;
+    b.wait_state(0, "available")?;
+    b.wait_state(1, "available")
 }
 
 fn seen(stream: &Stream) -> Result<PollFlags> {
