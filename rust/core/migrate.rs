@@ -13,6 +13,8 @@
 //!
 //!                Restore                End                  Resume
 //!        Idle -----------> Restoring ------------> Restored ---------> Idle, and it runs
+//!                                                     | Save
+//!                                                     +-------> Copying: it moves on as it is
 //! ```
 //!
 //! What spoils a stream (an error, a reset of the VF, the loss of the device) leads to `Failed` if the
@@ -151,7 +153,8 @@ impl Phase {
 
         Some(match (self, what) {
             (P::Idle, H::Save) => (P::PreCopy, E::Nothing),
-            (P::Stopped, H::Save) => (P::Copying, E::Nothing),
+            // One that was restored and has not run moves on as it came.
+            (P::Stopped | P::Restored, H::Save) => (P::Copying, E::Nothing),
             (P::Idle, H::Restore) => (P::Restoring, E::Adopt),
 
             (P::PreCopy, H::Hold) => (P::Held, E::Hold),
@@ -278,7 +281,7 @@ mod tests {
         (Phase::Copying, ".  .  .  .  c  br S  f  f  b  s "),
         (Phase::Saved, ".  .  .  .  S  ir .  f  f  b  s "),
         (Phase::Restoring, ".  .  .  .  .  .  Rf bs b  b  is"),
-        (Phase::Restored, ".  .  .  .  R  ir .  bs i  i  R "),
+        (Phase::Restored, "c  .  .  .  R  ir .  bs i  i  R "),
         (Phase::Failed, ".  .  .  .  f  br .  f  f  b  s "),
         (Phase::Broken, ".  .  .  .  .  .  .  b  b  b  i "),
     ];

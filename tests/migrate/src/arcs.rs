@@ -21,9 +21,8 @@ pub(crate) const TESTS: &[Test] = &[("every arc of the state machine", all)];
 const HOLD: Duration = Duration::from_millis(300);
 
 /// What a driver that does not tell phases lets happen, against the table.
-const LENIENT: [(Phase, Happens); 3] = [
+const LENIENT: [(Phase, Happens); 2] = [
     (Phase::Restoring, Happens::Pause),
-    (Phase::Restored, Happens::Save),
     (Phase::Broken, Happens::Pause),
 ];
 

@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a stream for another VF changes nothing", mismatch),
     ("a reset ends a save", reset_save),
     ("a reset ends a restore", reset_restore),
+    ("a restored VF moves on before it has run", chained),
     ("streams can be waited for", polled),
 ];
 
@@ -273,6 +274,36 @@ fn reset_restore(b: &Bench) -> Result<()> {
     refused(stream.write_all(&all[all.len() / 2..]), EIO)?;
     drop(stream);
     is_clean(b)
+}
+
+fn chained(b: &Bench) -> Result<()> {
+    let (from, over, to) = (b.vf(0)?, b.vf(1)?, b.vf(2)?);
+    from.pause(0, false)?;
+    let data = fill(b, &from, 2 << 20)?;
+    let first = take(&from, None)?;
+    let mut filled = over.restore()?;
+    filled.write_all(&first)?;
+    let mut stream = over.save(None)?;
+    ensure!(over.query()?.phase == sys::GIM_PHASE_COPYING);
+    // Its file is of no account any more.
+    drop(filled);
+    let mut second = Vec::new();
+    stream.read_to_end(&mut second)?;
+    ensure!(over.query()?.phase == sys::GIM_PHASE_SAVED);
+    drop(stream);
+    ensure!(over.query()?.phase == sys::GIM_PHASE_STOPPED);
+    to.restore()?.write_all(&second)?;
+    compare(&to, &data)?;
+    // And it can go on where it is, too; a reset leaves nothing of it.
+    over.resume()?;
+    ensure!(b.state(1)? == "available");
+    to.save(None)?;
+    for (n, vf) in [from, over, to].iter().enumerate() {
+        vf.reset()?;
+        b.wait_state(u32::try_from(n)?, "available")?;
+        ensure!(vf.query()?.phase == sys::GIM_PHASE_IDLE);
+    }
+    Ok(())
 }
 
 fn polled(b: &Bench) -> Result<()> {

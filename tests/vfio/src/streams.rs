@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a stream cannot be sought in", not_seekable),
     ("a stream that is not complete leads to ERROR", incomplete),
     ("a spoiled stream leads to ERROR", spoiled),
+    ("a restored VF can be saved again", chained),
 ];
 
 /// All that a stopped VF is.
@@ -237,4 +238,23 @@ fn spoiled(b: &Bench) -> Result<()> {
     file.write_all(&all)?;
     refused(file.write(&[0]), EPIPE)?;
     go(&to, State::Running)
+}
+
+fn chained(b: &Bench) -> Result<()> {
+    let (mut from, mut to) = (b.open(0)?, b.open(1)?);
+    let data = fill(b, &mut from, 0)?;
+    let all = take(&from)?;
+    let mut file = begin(&to, State::Resuming)?;
+    file.write_all(&all)?;
+    // By way of STOP, as it is.
+    let mut next = begin(&to, State::StopCopy)?;
+    dead(&file)?;
+    let mut again = Vec::new();
+    next.read_to_end(&mut again)?;
+    go(&to, State::Stop)?;
+    // Back to where it came from.
+    give(&from, &again, 1 << 20)?;
+    compare(&mut from, &data)?;
+    go(&to, State::Running)?;
+    compare(&mut to, &data)
 }
