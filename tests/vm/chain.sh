@@ -80,6 +80,13 @@ gets_ready() {
 	grep -q '^ready [1-9]' /tmp/ready && grep -q 'told to end before it went on' /tmp/ready
 }
 t "another VF gets ready for it" gets_ready
+forsaken() {
+	timeout 20 vf-client --pci "$(vf 1)" resume --checkpoint /tmp/checkpoint --early --stdin < /dev/null > /tmp/forsaken 2>&1
+	rc=$?
+	cat /tmp/forsaken
+	[ $rc != 0 ] && [ $rc != 124 ] && grep -q 'standard input has ended' /tmp/forsaken
+}
+t "one that nobody can tell to load gives up" forsaken
 t "a damaged checkpoint is refused" refused "no checkpoint" sh -c "
 	head -c 100000 /tmp/checkpoint > /tmp/cut; vf-client --pci $(vf 1) resume --checkpoint /tmp/cut"
 

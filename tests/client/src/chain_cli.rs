@@ -26,7 +26,7 @@
 //!
 //! `dump` must come after the VF was paused: what the engine writes to the client's memory before
 //! is part of the job.  A client that waits for an order and whose standard input ends is told
-//! nothing any more: it gives up, with status 1.  At the end both verify, give the GPU back and say `done` with the digest.
+//! nothing any more: it fails.  At the end both verify, give the GPU back and say `done` with the digest.
 //! SIGINT and SIGTERM end a client that works with status 1, a frozen one as `exit` does.
 
 use std::fs::File;
