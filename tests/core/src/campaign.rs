@@ -43,11 +43,19 @@ pub struct Summary {
 
 /// The seed: GIM_SEED, or the time of day.
 pub fn seed() -> u64 {
-    let given = std::env::var("GIM_SEED").ok().and_then(|s| s.parse().ok());
-    given.unwrap_or_else(|| {
+    given_seed().unwrap_or_else(|| {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.map_or(0, |d| d.as_nanos() as u64) % 1_000_000_000
     })
+}
+
+/// GIM_SEED, or what is given here: for tests that have to pass again where they passed.
+pub fn seed_or(default: u64) -> u64 {
+    given_seed().unwrap_or(default)
+}
+
+fn given_seed() -> Option<u64> {
+    std::env::var("GIM_SEED").ok().and_then(|s| s.parse().ok())
 }
 
 /// How many events to play: GIM_EVENTS, or what is given here.

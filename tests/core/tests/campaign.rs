@@ -6,7 +6,7 @@ use gim_core_sim::campaign;
 
 #[test]
 fn a_million_events() {
-    let (seed, events) = (campaign::seed(), campaign::events(1_000_000));
+    let (seed, events) = (campaign::seed_or(1), campaign::events(1_000_000));
     println!("GIM_SEED={seed} GIM_EVENTS={events}");
     match campaign::run(seed, events) {
         Ok(sum) => {
