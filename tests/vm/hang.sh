@@ -53,7 +53,10 @@ for fault in never-completes gfx-hang sdma-hang never-idles corrupt-context late
 		other=$!
 		vf-client --pci "$(vf 2)" run --seconds 3 > /tmp/victim 2>&1 &
 		victim=$!
-		sleep 1
+		# Both work: a message that is lost is another matter.
+		wait_for 30 is_state vf2 active
+		wait_for 30 is_state vf3 active
+		sleep 0.5
 		case $fault in
 		late) referee fault late --vf 2 --arg 5000 --count 3 ;;
 		lost-interrupt) referee fault lost-interrupt --pf --count 2 ;;
