@@ -340,7 +340,7 @@ impl VfFile {
             if write {
                 slice.reader().read_slice(piece)?;
                 gpu.fill(self.vf, epoch, || fb.write(&gpu, at, piece))?;
-            } else {
+            } else if !fb.read_to_user(&gpu, at, user, n)? {
                 fb.read(&gpu, at, piece)?;
                 slice.writer().write_slice(piece)?;
             }

@@ -251,7 +251,8 @@ struct gim_dirty_bitmap {
  * @length: bytes, multiple of 4, at most 64 MiB
  * @data: address of the caller's buffer
  *
- * Reads or writes framebuffer of a paused VF.  Errors: EINVAL outside or unaligned, EBUSY not
+ * Reads or writes framebuffer of a paused VF.  Reading is fastest with offset, length and data that
+ * are multiples of 4096.  Errors: EINVAL outside or unaligned, EBUSY not
  * paused.
  */
 struct gim_fb_io {

@@ -4,7 +4,10 @@
 
 use core::ptr::NonNull;
 
-use kernel::prelude::*;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 mod c {
     use kernel::ffi::{
@@ -24,6 +27,7 @@ mod c {
         pub(super) fn memcpy_fromio(to: *mut c_void, from: *const c_void, size: usize);
         pub(super) fn memcpy_toio(to: *mut c_void, from: *const c_void, size: usize);
         pub(super) fn gim_read_wc(to: *mut c_void, from: *const c_void, len: usize);
+        pub(super) fn gim_read_wc_user(user: c_ulong, from: *const c_void, len: usize) -> usize;
         pub(super) fn gim_can_read_wc() -> bool;
         pub(super) fn ioread32(addr: *const c_void) -> c_uint;
         pub(super) fn iowrite32(value: c_uint, addr: *mut c_void);
@@ -114,6 +118,30 @@ impl FbWindow {
             }
         }
         Ok(())
+    }
+
+    /// Reads `len` bytes from byte `at` on to address `user` of the calling process, with nothing
+    /// between. Returns whether it was done: it takes whole pages of ordinary memory, and a CPU that
+    /// has streaming loads.
+    ///
+    /// Errors: `EINVAL` where the window does not reach so far.
+    pub(crate) fn copy_to_user(&self, at: usize, user: usize, len: usize) -> Result<bool> {
+        let end = at.checked_add(len).ok_or(EINVAL)?;
+        if end > self.size || user.checked_add(len).is_none() {
+            return Err(EINVAL);
+        }
+        // SAFETY: It may be called anywhere.
+        let can = unsafe { c::gim_can_read_wc() };
+        if !can || at % LINE != 0 || user % PAGE_SIZE != 0 || len % PAGE_SIZE != 0 {
+            return Ok(false);
+        }
+        // SAFETY: Inside of the mapping; the rest was checked. What memory the process has there is
+        // looked for by the function.
+        let done = unsafe {
+            let from = self.addr.as_ptr().byte_add(at);
+            c::gim_read_wc_user(user, from, len)
+        };
+        Ok(done == len)
     }
 
     /// Writes the bytes from byte `at` on.

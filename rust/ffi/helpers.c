@@ -3,6 +3,8 @@
 #include <asm/fpu/api.h>
 #include <linux/capability.h>
 #include <linux/crc32.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/ratelimit.h>
@@ -215,10 +217,62 @@ u32 gim_crc32c(u32 rest, const void *bytes, size_t len)
 /* Bytes between two chances to be preempted: the FPU is not to be held for long. */
 #define GIM_WC_CHUNK 4096
 
+/* Pages of a caller that are pinned at a time. */
+#define GIM_WC_PINS 64
+
+static void gim_stream_sse(void *to, const void *from, size_t len)
+{
+	const void *end = from + len;
+
+	for (; from < end; from += 64, to += 64)
+		asm volatile("movntdqa   (%0), %%xmm0\n\t"
+			     "movntdqa 16(%0), %%xmm1\n\t"
+			     "movntdqa 32(%0), %%xmm2\n\t"
+			     "movntdqa 48(%0), %%xmm3\n\t"
+			     "movaps %%xmm0,   (%1)\n\t"
+			     "movaps %%xmm1, 16(%1)\n\t"
+			     "movaps %%xmm2, 32(%1)\n\t"
+			     "movaps %%xmm3, 48(%1)\n\t"
+			     : : "r"(from), "r"(to) : "memory");
+}
+
+/* @len is a multiple of 256. */
+static void gim_stream_avx2(void *to, const void *from, size_t len)
+{
+	const void *end = from + len;
+
+	for (; from < end; from += 256, to += 256)
+		asm volatile("vmovntdqa    (%0), %%ymm0\n\t"
+			     "vmovntdqa  32(%0), %%ymm1\n\t"
+			     "vmovntdqa  64(%0), %%ymm2\n\t"
+			     "vmovntdqa  96(%0), %%ymm3\n\t"
+			     "vmovntdqa 128(%0), %%ymm4\n\t"
+			     "vmovntdqa 160(%0), %%ymm5\n\t"
+			     "vmovntdqa 192(%0), %%ymm6\n\t"
+			     "vmovntdqa 224(%0), %%ymm7\n\t"
+			     "vmovdqa %%ymm0,    (%1)\n\t"
+			     "vmovdqa %%ymm1,  32(%1)\n\t"
+			     "vmovdqa %%ymm2,  64(%1)\n\t"
+			     "vmovdqa %%ymm3,  96(%1)\n\t"
+			     "vmovdqa %%ymm4, 128(%1)\n\t"
+			     "vmovdqa %%ymm5, 160(%1)\n\t"
+			     "vmovdqa %%ymm6, 192(%1)\n\t"
+			     "vmovdqa %%ymm7, 224(%1)\n\t"
+			     : : "r"(from), "r"(to) : "memory");
+	asm volatile("vzeroupper");
+}
+
+/* Whether 256 bits may be moved at a time: the CPU can, and the kernel keeps such registers. */
+static bool gim_has_avx2(void)
+{
+	return boot_cpu_has(X86_FEATURE_AVX2) &&
+	       cpu_has_xfeatures(XFEATURE_MASK_SSE | XFEATURE_MASK_YMM, NULL);
+}
+
 /**
  * gim_read_wc() - read from memory that is mapped write-combining
- * @to: where to, 16-byte aligned
- * @from: device memory, 16-byte aligned
+ * @to: where to, 64-byte aligned
+ * @from: device memory, 64-byte aligned
  * @len: bytes, a multiple of 64
  *
  * Ordinary loads of such memory go to the bus one by one; streaming loads fetch lines.  Needs
@@ -226,27 +280,56 @@ u32 gim_crc32c(u32 rest, const void *bytes, size_t len)
  */
 void gim_read_wc(void *to, const void *from, size_t len)
 {
+	bool wide = gim_has_avx2();
+
 	while (len) {
 		size_t n = min_t(size_t, len, GIM_WC_CHUNK);
-		const void *end = from + n;
 
 		kernel_fpu_begin();
-		while (from < end) {
-			asm volatile("movntdqa   (%0), %%xmm0\n\t"
-				     "movntdqa 16(%0), %%xmm1\n\t"
-				     "movntdqa 32(%0), %%xmm2\n\t"
-				     "movntdqa 48(%0), %%xmm3\n\t"
-				     "movaps %%xmm0,   (%1)\n\t"
-				     "movaps %%xmm1, 16(%1)\n\t"
-				     "movaps %%xmm2, 32(%1)\n\t"
-				     "movaps %%xmm3, 48(%1)\n\t"
-				     : : "r"(from), "r"(to) : "memory");
-			from += 64;
-			to += 64;
-		}
+		if (wide && n % 256 == 0)
+			gim_stream_avx2(to, from, n);
+		else
+			gim_stream_sse(to, from, n);
 		kernel_fpu_end();
+		from += n;
+		to += n;
 		len -= n;
 	}
+}
+
+/**
+ * gim_read_wc_user() - the same, to memory of the calling process
+ * @user: where to, at the start of a page
+ * @from: device memory, 64-byte aligned
+ * @len: bytes, a multiple of the page size
+ *
+ * The bytes go where they belong at once: no memory of the kernel's is between.
+ *
+ * Return: how many bytes were read: less than @len where the process has no memory that can be
+ * written and pinned.
+ */
+size_t gim_read_wc_user(unsigned long user, const void *from, size_t len)
+{
+	struct page *pages[GIM_WC_PINS];
+	size_t done = 0;
+
+	while (done < len) {
+		size_t want = min_t(size_t, (len - done) / PAGE_SIZE, GIM_WC_PINS);
+		int got = pin_user_pages_fast(user + done, want, FOLL_WRITE, pages);
+		int i;
+
+		if (got <= 0)
+			break;
+		for (i = 0; i < got; i++) {
+			void *to = kmap_local_page(pages[i]);
+
+			gim_read_wc(to, from + done, PAGE_SIZE);
+			kunmap_local(to);
+			done += PAGE_SIZE;
+		}
+		unpin_user_pages_dirty_lock(pages, got, true);
+	}
+	return done;
 }
 
 /**

@@ -20,6 +20,7 @@ int gim_pci_domain(struct pci_dev *dev);
 bool gim_capable(void);
 u32 gim_crc32c(u32 rest, const void *bytes, size_t len);
 void gim_read_wc(void *to, const void *from, size_t len);
+size_t gim_read_wc_user(unsigned long user, const void *from, size_t len);
 bool gim_can_read_wc(void);
 
 #endif

@@ -235,6 +235,25 @@ impl FbAccess {
         self.access(gpu, at, Access::Zero(len))
     }
 
+    /// Reads `len` bytes from framebuffer address `at` on to address `user` of the calling process,
+    /// with no memory of ours between, if that can be done; returns whether it was.
+    pub(crate) fn read_to_user(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        at: u64,
+        user: usize,
+        len: usize,
+    ) -> Result<bool> {
+        let inside = at % WINDOW;
+        let end = inside.saturating_add(u64::try_from(len)?);
+        let reach = gpu.hw.aperture.len();
+        if end > WINDOW || (at - inside).saturating_add(end) > reach {
+            return Ok(false);
+        }
+        let window = self.window(gpu, at - inside)?;
+        window.copy_to_user(usize::try_from(inside)?, user, len)
+    }
+
     fn access(&mut self, gpu: &Arc<Gpu>, at: u64, mut what: Access<'_>) -> Result {
         let (mut done, len) = (0, what.len());
         while done < len {

@@ -4,7 +4,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{ensure, Result};
-use gim_uapi::{open_vf, sys};
+use gim_uapi::{open_vf, sys, Vf};
 use vmm_sys_util::ioctl::{ioctl, ioctl_with_mut_ref, ioctl_with_ref};
 
 use crate::errno::*;
@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pause and resume", pause),
     ("a file that is closed lets its VF go", closed),
     ("framebuffer of a paused VF", framebuffer),
+    ("whole pages of framebuffer", whole_pages),
     ("no interrupt without a driver", no_irq),
     ("a VF that is reset is clean", reset),
 ];
@@ -165,6 +166,56 @@ fn framebuffer(b: &Bench) -> Result<()> {
         "the reset did not clean it"
     );
     Ok(())
+}
+
+/// Memory that no page of exists yet, from the start of one: the driver copies there directly.
+fn whole_pages(b: &Bench) -> Result<()> {
+    const PAGE: usize = 4096;
+    let vf = b.vf(0)?;
+    vf.pause(0, false)?;
+    let mut data = vec![0; (2 << 20) + 3 * PAGE];
+    fastrand::Rng::with_seed(b.seed).fill(&mut data);
+    let start = (16u64 << 20) - (1 << 20) - 4096;
+    vf.fb_write(start, &data)?;
+    for skip in [0, 4, 64, PAGE] {
+        let len = data.len() - skip;
+        let mut room = vec![0; len + PAGE];
+        let first = room.as_ptr().align_offset(PAGE);
+        vf.fb_read(start + skip as u64, &mut room[first..first + len])?;
+        ensure!(
+            room[first..first + len] == data[skip..],
+            "{skip} bytes further other bytes came back"
+        );
+        let untouched = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        ensure!(untouched(&room[..first]) && untouched(&room[first + len..]));
+    }
+    ensure!(
+        !writes_to_constants(&vf)?,
+        "memory was written that must not be"
+    );
+    vf.reset()?;
+    Ok(())
+}
+
+/// Whether a page that the process may only read is overwritten nevertheless.
+fn writes_to_constants(vf: &Vf) -> Result<bool> {
+    static CONSTANT: [u64; 2048] = [0x5555_5555_5555_5555; 2048];
+    let page = CONSTANT.as_ptr().addr().next_multiple_of(4096);
+    let arg = sys::gim_fb_io {
+        argsz: u32::try_from(size_of::<sys::gim_fb_io>())?,
+        flags: 0,
+        offset: 0,
+        length: 4096,
+        data: page as u64,
+    };
+    let fd = vf.as_fd().as_raw_fd();
+    // SAFETY: The structure of that ioctl; the memory cannot be written, which is what is tested.
+    let n = unsafe { ioctl_with_ref(&fd, sys::GIM_IOCTL_VF_FB_READ.into(), &arg) };
+    ensure!(n != 0, "framebuffer is read to constants");
+    refused(Err::<(), _>(std::io::Error::last_os_error()), EFAULT)?;
+    Ok(std::hint::black_box(&CONSTANT)
+        .iter()
+        .any(|&word| word != 0x5555_5555_5555_5555))
 }
 
 fn no_irq(b: &Bench) -> Result<()> {
