@@ -128,6 +128,14 @@ impl Mapping {
         Ok(())
     }
 
+    /// Copies out as `memcpy` does it: fast, of memory that nobody changes meanwhile.
+    pub fn copy_out(&self, offset: usize, data: &mut [u8]) -> Result<()> {
+        let p = self.at(offset, data.len(), 1)?;
+        // SAFETY: `at` checked the range; the destination is no mapping of a device.
+        unsafe { p.copy_to_nonoverlapping(data.as_mut_ptr(), data.len()) };
+        Ok(())
+    }
+
     /// Copies in, by 8 bytes where the alignment allows.
     pub fn write(&self, offset: usize, data: &[u8]) -> Result<()> {
         let p = self.at(offset, data.len(), 1)?;
@@ -182,9 +190,13 @@ mod tests {
                 let mut back = vec![0; len];
                 m.read(offset, &mut back).unwrap();
                 assert_eq!(back, data[..len]);
+                back.fill(0xFF);
+                m.copy_out(offset, &mut back).unwrap();
+                assert_eq!(back, data[..len]);
             }
         }
         assert!(m.write(4090, &data[..7]).is_err());
+        assert!(m.copy_out(4090, &mut [0; 7]).is_err());
         assert!(m.read32(2).is_err() && m.read32(4096).is_err());
         assert!(m.read(usize::MAX, &mut [0; 2]).is_err());
     }

@@ -6,6 +6,7 @@ mod arcs;
 mod calls;
 mod dirty;
 mod faults;
+mod figures;
 mod guest;
 mod holds;
 mod manners;
@@ -24,8 +25,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
-use clap::Parser;
-use gim_uapi::{open_vf, Vf};
+use clap::{Parser, ValueEnum};
+use gim_uapi::{open_vf, Source, Vf};
 use vf_client::mem::Mapping;
 
 /// Errors as Linux numbers them.
@@ -59,6 +60,9 @@ struct Cli {
     /// See there
     #[arg(long, hide = true, default_value_t = 0)]
     at: usize,
+    /// Print a figure for `make bench` instead of testing
+    #[arg(long, value_enum)]
+    figure: Option<Figure>,
     /// How many spoiled streams are tried
     #[arg(long, default_value_t = 24)]
     spoiled: usize,
@@ -68,6 +72,17 @@ struct Cli {
     /// Where random choices come from; printed
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+/// What `make bench` asks for.
+#[derive(Clone, Copy, ValueEnum)]
+enum Figure {
+    /// How fast framebuffer is read
+    Copy,
+    /// None: the changed pages of VF0 are followed by the device, until it is killed
+    FollowHw,
+    /// The same by software
+    FollowSw,
 }
 
 /// What the tests have: a GPU with at least two VFs.
@@ -190,6 +205,20 @@ fn main() -> ExitCode {
         let held = manners::hold(&bench, what, cli.at);
         eprintln!("migrate-test: {held:?}");
         return ExitCode::FAILURE;
+    }
+    if let Some(figure) = cli.figure {
+        let done = match figure {
+            Figure::Copy => figures::copy(&bench),
+            Figure::FollowHw => figures::follow(&bench, Source::Hardware),
+            Figure::FollowSw => figures::follow(&bench, Source::Software),
+        };
+        return match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => {
+                eprintln!("migrate-test: {e:#}");
+                ExitCode::FAILURE
+            }
+        };
     }
     println!("# seed {}", bench.seed);
     let mut failed = 0;
