@@ -14,6 +14,7 @@ tail -n 1 /tmp/stays
 tenant 1
 tenant 2
 network 10.9.0.1 10.9.0.2
+wait_for 100 bash -c ": < /dev/tcp/10.9.0.2/7002" 2> /dev/null || fail "host 2 is not ready"
 mkfifo /tmp/orders /tmp/said /tmp/line /tmp/wire
 : > /tmp/chain.out
 hear < /tmp/line &
@@ -22,7 +23,6 @@ vf-client --pci "$(vf 0)" chain --steps "$steps" --spread $((32 << 20)) --rate "
 chain=$!
 exec 3> /tmp/orders
 wait_for 30 says working || fail "the chain does not start"
-wait_for 100 bash -c ": < /dev/tcp/10.9.0.2/7002" 2> /dev/null || fail "host 2 is not ready"
 sleep 1
 referee reset
 echo "host 1: VF0 leaves while its chain runs and two tenants work (changes known by: $source)"

@@ -43,8 +43,9 @@ hear() {
 		esac
 	done
 }
-# order WORD ANSWER: shell commands that give the client an order and wait for its answer.
-order() { printf 'echo %s > /tmp/orders && read -r said < /tmp/said && [ "${said%%%% *}" = %s ]' "$1" "$2"; }
+# order WORD ANSWER: a shell command that gives the client an order and waits for its answer; not for
+# ever, because a client that has ended reads nothing.
+order() { printf "timeout 60 sh -c 'echo %s > /tmp/orders && read -r said < /tmp/said && [ \"\${said%%%% *}\" = %s ]'" "$1" "$2"; }
 says() { grep -q "^$1" /tmp/chain.out; }
 # share N: run time of VF N since the counters were reset, in ns
 ran() { referee get run_ns --vf "$1"; }
