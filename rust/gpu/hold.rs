@@ -87,6 +87,14 @@ impl Gpu {
         }
     }
 
+    /// Gives back a VF that is held for a bounded time; one that was paused meanwhile stays so.
+    pub(crate) fn end_hold(self: &Arc<Self>, vf: VfId) {
+        let mut st = self.state.lock();
+        if st.engine.bounded(vf) {
+            Self::feed(self.as_arc_borrow(), &mut st, Event::Resume(vf));
+        }
+    }
+
     /// Which life of the VF this is; `None` if it is not enabled.
     pub(crate) fn epoch(&self, vf: VfId) -> Option<Epoch> {
         self.with(|st| {

@@ -372,6 +372,7 @@ impl SaveStream {
         let _ = self
             .port
             .moving(&gpu, save.vf, |m, now| m.happens(now, Happens::Error));
+        gpu.end_hold(save.vf);
     }
 
     /// Delivers what there is; whether to wait for more where a look has to come further.
@@ -617,6 +618,7 @@ impl AnonFile for SaveStream {
             let _ = self
                 .port
                 .moving(&gpu, vf, |m, now| m.happens(now, Happens::Close));
+            gpu.end_hold(vf);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use gim_core::migrate::{Happens, Phase};
 use gim_uapi::{sys, Source, Stream, Vf};
-use vmm_sys_util::ioctl::{ioctl_expr, ioctl_with_mut_ref, ioctl_with_ref, _IOC_WRITE};
+use vmm_sys_util::ioctl::{ioctl_expr, ioctl_with_ref, _IOC_WRITE};
 
 use crate::errno::*;
 use crate::streams::small;
@@ -43,16 +43,9 @@ fn hold(vf: &Vf) -> io::Result<()> {
     }
 }
 
-/// The phase that the driver tells; one that does not know of phases tells 0.
+/// The phase that the driver tells.
 fn told(vf: &Vf) -> io::Result<u32> {
-    let mut info = [0u32; 12];
-    info[0] = 48;
-    let fd = vf.as_fd().as_raw_fd();
-    // SAFETY: argsz says how long it is.
-    match unsafe { ioctl_with_mut_ref(&fd, sys::GIM_IOCTL_VF_QUERY.into(), &mut info[0]) } {
-        0 => Ok(info[11]),
-        _ => Err(io::Error::last_os_error()),
-    }
+    vf.query().map(|info| info.phase)
 }
 
 impl Rig {

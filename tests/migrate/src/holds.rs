@@ -91,7 +91,6 @@ fn ends(b: &Bench) -> Result<()> {
     // Whoever closes the stream does not leave it held.
     vf.hold(1500, false)?;
     drop(stream);
-    sleep(Duration::from_millis(1600));
     ensure!(b.state(0)? == "available");
     ensure!(phase(&vf)? == sys::GIM_PHASE_IDLE);
     Ok(())
