@@ -232,7 +232,7 @@ fn nonblocking(b: &Bench) -> Result<()> {
     ensure!(quiet.raw_os_error() == Some(ENOMSG), "{quiet}");
     drop(stream);
     vf.reset()?;
-    Ok(())
+    b.wait_state(0, "available")
 }
 
 /// Reads until there is nothing at the moment, which it returns, or until the end.
