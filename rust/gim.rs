@@ -65,12 +65,13 @@ module! {
     },
 }
 
-/// Lets the seam go when the module goes.
+/// Lets the seam and what statics hold go when the module goes: nobody drops a static.
 struct LeaveSeam;
 
 impl Drop for LeaveSeam {
     fn drop(&mut self) {
         service::leave_seam();
+        port::exit();
     }
 }
 

@@ -44,6 +44,11 @@ pub(crate) fn init() {
     unsafe { PORTS.init() };
 }
 
+/// Frees the list, which is empty; the last act of the module.
+pub(crate) fn exit() {
+    *PORTS.lock() = KVec::new();
+}
+
 struct Inner {
     /// The GPU, until it goes.
     gpu: Option<Arc<Gpu>>,

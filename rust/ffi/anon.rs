@@ -117,8 +117,11 @@ pub(crate) trait AnonFile: Sized + Send + Sync + 'static {
 }
 
 /// Makes a descriptor for `file`; `flags` may have `O_CLOEXEC` and `O_NONBLOCK`.
+///
+/// If that fails, `file` is released like one that was closed.
 pub(crate) fn open<T: AnonFile>(file: Arc<T>, flags: u32) -> Result<isize> {
-    let fd = FileDescriptorReservation::get_unused_fd_flags(flags)?;
+    let fd =
+        FileDescriptorReservation::get_unused_fd_flags(flags).inspect_err(|_| file.release())?;
     let opened = make(file, bindings::O_RDWR | (flags & bindings::O_NONBLOCK))?;
     let number = isize::try_from(fd.reserved_fd())?;
     fd.fd_install(opened);
@@ -126,7 +129,7 @@ pub(crate) fn open<T: AnonFile>(file: Arc<T>, flags: u32) -> Result<isize> {
 }
 
 /// Makes a file without a descriptor; `mode` is `O_RDONLY`, `O_WRONLY` or `O_RDWR`, and may have
-/// `O_NONBLOCK`.
+/// `O_NONBLOCK`. If that fails, `file` is released like one that was closed.
 pub(crate) fn make<T: AnonFile>(file: Arc<T>, mode: u32) -> Result<ARef<File>> {
     // CAST: Flags of open() are small and positive.
     let mode = mode as c_int;
@@ -136,7 +139,7 @@ pub(crate) fn make<T: AnonFile>(file: Arc<T>, mode: u32) -> Result<ARef<File>> {
         unsafe { c::anon_inode_getfile(T::NAME.as_char_ptr(), Table::<T>::ops(), data, mode) };
     let raw = from_err_ptr(opened).inspect_err(|_| {
         // SAFETY: There is no file that could own it.
-        drop(unsafe { Arc::<T>::from_foreign(data) });
+        unsafe { Arc::<T>::from_foreign(data) }.release();
     })?;
     // A page of a stream has no place in a file: neither lseek nor pread.
     // SAFETY: The file is ours alone until it is installed.

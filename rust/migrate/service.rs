@@ -112,8 +112,12 @@ pub(crate) fn look_for_seam() {
 
 /// Lets the seam go; nothing is offered any more.
 pub(crate) fn leave_seam() {
-    let seam = OFFERS.lock().seam.take();
-    drop(seam);
+    let none = Offers {
+        seam: None,
+        list: KVec::new(),
+    };
+    let offers = core::mem::replace(&mut *OFFERS.lock(), none);
+    drop(offers);
 }
 
 /// Offers a GPU.

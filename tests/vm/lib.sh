@@ -50,15 +50,16 @@ told() {
 		esac
 	done < "$1"
 }
-# Leaks that kmemleak finds, of what passed through our modules.  (The kernel itself leaves a few
-# unreferenced objects behind.)  It tells of what two scans have found unchanged, 5 s old at least;
+# Leaks that kmemleak finds, of what passed through our modules: those that are there, and those that
+# have gone, whose addresses have no name any more.  (The kernel itself leaves a few unreferenced
+# objects behind.)  It tells of what two scans have found unchanged, 5 s old at least;
 # the first scan fails if it has turned itself off.
 no_leaks() {
 	echo scan > /sys/kernel/debug/kmemleak || return 1
 	sleep 5.5
 	echo scan > /sys/kernel/debug/kmemleak || return 1
 	cat /sys/kernel/debug/kmemleak
-	! grep -q '\[gim' /sys/kernel/debug/kmemleak
+	! grep -qE '\[gim|^ *0xffffffff[a-f][0-9a-f]{7}$' /sys/kernel/debug/kmemleak
 }
 # lockdep turns itself off with its first report, and when it runs out of memory.
 lockdep_on() {
