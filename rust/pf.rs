@@ -157,7 +157,7 @@ impl PfDriver for Gim {
         num_vfs: u16,
     ) -> Result<u16> {
         if num_vfs != 0 {
-            *this.vf_files.lock() = Some(enable(&this.gpu, &this.files, num_vfs)?);
+            *this.vf_files.lock() = Some(enable(&this.gpu, &this.files, num_vfs, Gpu::disable_vfs)?);
             return Ok(num_vfs);
         }
         if this.gpu.in_use() {
@@ -230,9 +230,16 @@ impl PfDriver for Gim {
 }
 
 /// Enables VFs and shows them in sysfs.
-fn enable(gpu: &Arc<Gpu>, files: &GpuFiles, num_vfs: u16) -> Result<VfFiles> {
+///
+/// `undo` takes them away again: who holds which lock depends on who calls.
+fn enable(
+    gpu: &Arc<Gpu>,
+    files: &GpuFiles,
+    num_vfs: u16,
+    undo: impl FnOnce(&Arc<Gpu>),
+) -> Result<VfFiles> {
     gpu.enable_vfs(num_vfs)?;
-    VfFiles::new(gpu, files).inspect_err(|_| gpu.disable_vfs())
+    VfFiles::new(gpu, files).inspect_err(|_| undo(gpu))
 }
 
 /// The parameter `vf_num`: a count that cannot be had is a message, not a reason to refuse the GPU.
@@ -243,7 +250,7 @@ fn enable_at_load(gpu: &Arc<Gpu>, files: &GpuFiles) -> Option<VfFiles> {
     }
     u16::try_from(wanted)
         .map_err(Error::from)
-        .and_then(|n| enable(gpu, files, n))
+        .and_then(|n| enable(gpu, files, n, Gpu::disable_vfs_at_unbind))
         .inspect_err(|_| {
             dev_err!(
                 gpu.hw().pf.get(),

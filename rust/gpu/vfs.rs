@@ -93,7 +93,7 @@ impl Gpu {
         self.clean_up();
     }
 
-    /// The same while the driver is being unbound.
+    /// The same while the driver is being bound or unbound.
     pub(crate) fn disable_vfs_at_unbind(self: &Arc<Self>) {
         self.stop_engine();
         self.hw.pf.disable_vfs_at_unbind();
