@@ -12,7 +12,10 @@ network 10.9.0.2 10.9.0.1
 mkfifo /tmp/orders /tmp/said /tmp/line /tmp/arrived
 : > /tmp/chain.out
 hear < /tmp/line &
-(busybox nc -l -p 7001 > /tmp/checkpoint && echo yes > /tmp/arrived) &
+# Were its input at its end, it would say so to the other side, which then ends in the middle.
+mkfifo /tmp/silence
+exec 4<> /tmp/silence
+(busybox nc -l -p 7001 <&4 > /tmp/checkpoint && echo yes > /tmp/arrived) &
 vf-client --pci "$(vf 1)" resume --checkpoint /tmp/checkpoint --early --stdin < /tmp/orders > /tmp/line 2>&1 &
 chain=$!
 exec 3> /tmp/orders

@@ -7,7 +7,7 @@
 fail() {
 	echo "FAILED: $*"
 	dmesg | tail -n 8
-	cat /tmp/chain.out /tmp/report 2> /dev/null
+	tail -n 3 /tmp/tenant? /tmp/chain.out /tmp/report 2> /dev/null
 	exit 1
 }
 # network ADDRESS PEER
@@ -18,10 +18,11 @@ network() {
 	ip link set eth0 up
 	wait_for 300 sh -c "ping -c 1 -W 1 $2 > /dev/null 2>&1 || busybox ping -c 1 -W 1 $2 > /dev/null 2>&1" || fail "the other host does not answer"
 }
-# tenant N: a guest that works on VF N to the end
+# tenant N: a guest that works on VF N to the end. A VM that has to wait for the machine's CPUs is no
+# GPU that hangs.
 tenants=''
 tenant() {
-	vf-client --pci "$(vf "$1")" run --seconds 0 --seed "$1" --workload mix > "/tmp/tenant$1" 2>&1 &
+	vf-client --pci "$(vf "$1")" run --seconds 0 --patience 30 --seed "$1" --workload mix > "/tmp/tenant$1" 2>&1 &
 	tenants="$tenants $!"
 	wait_for 30 is_state "vf$(($1 + 1))" active || fail "VF$1 does not come up"
 }
