@@ -22,7 +22,7 @@ def targets(path, scripts):
             continue
         name, bound, limit, script, chips = words
         if script in scripts:
-            suffixes = {"both": ["", SECOND], "-": [""]}[chips]
+            suffixes = {"both": ["", SECOND], "S7150": [""], "-": [""]}[chips]
             owed.update({name + s: (bound, float(limit)) for s in suffixes})
     return owed
 
