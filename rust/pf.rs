@@ -157,7 +157,8 @@ impl PfDriver for Gim {
         num_vfs: u16,
     ) -> Result<u16> {
         if num_vfs != 0 {
-            *this.vf_files.lock() = Some(enable(&this.gpu, &this.files, num_vfs, Gpu::disable_vfs)?);
+            *this.vf_files.lock() =
+                Some(enable(&this.gpu, &this.files, num_vfs, Gpu::disable_vfs)?);
             return Ok(num_vfs);
         }
         if this.gpu.in_use() {
