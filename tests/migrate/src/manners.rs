@@ -250,6 +250,9 @@ fn read_on(stream: &mut std::fs::File, all: &mut Vec<u8>) -> Result<Option<i32>>
 /// While the last look goes on there is nothing yet, and poll() tells when there is.
 fn last_look(b: &Bench) -> Result<()> {
     const BYTES: usize = 256 << 10;
+    // The resets of the tests before may still be going on.
+    b.wait_state(0, "available")?;
+    b.wait_state(1, "available")?;
     let (vf, target) = (b.vf(0)?, b.vf(1)?);
     let mut all = Vec::new();
     let mut stream = save_nonblocking(&vf, Some(Source::Software))?;
