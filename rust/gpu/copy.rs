@@ -19,9 +19,11 @@ use super::{
     State, //
 };
 use crate::{
+    ffi::timer,
     gim_core::{
         engine::Phase,
-        event::Event, //
+        event::Event,
+        types::MS, //
     },
     hw::sdma::{
         Job,
@@ -31,6 +33,10 @@ use crate::{
 
 /// How long one submission may take, the other functions' turns included.
 const LIMIT_MS: u32 = 60_000;
+
+/// How often the fence is looked at though nobody has told that it was written: the PF may be taken
+/// off between the fence and the interrupt behind it, and have no turn any more.
+const CHECK_MS: u32 = 50;
 
 /// How often the fence is looked at once a signal waits, which must not end the job.
 const LOOK_MS: i64 = 1;
@@ -121,17 +127,15 @@ impl Gpu {
         }
         drop(st);
         let done = || self.hw.copy.fence() == fence;
-        let mut looks = i64::from(LIMIT_MS) / LOOK_MS;
+        let until = timer::now_ns().saturating_add(u64::from(LIMIT_MS) * MS);
         loop {
-            match self.wait(LIMIT_MS, |st| done() || st.order.is_none()) {
+            match self.wait(CHECK_MS, |st| done() || st.order.is_none()) {
                 Ok(()) if done() => return Ok(()),
                 Ok(()) => return Err(ECANCELED),
-                Err(Unmet::Signal) if looks > 0 => {
-                    // What has been submitted cannot be taken back.
-                    fsleep(Delta::from_millis(LOOK_MS));
-                    looks -= 1;
-                }
-                Err(_) => return Err(ETIMEDOUT),
+                Err(_) if timer::now_ns() >= until => return Err(ETIMEDOUT),
+                // What has been submitted cannot be taken back.
+                Err(Unmet::Signal) => fsleep(Delta::from_millis(LOOK_MS)),
+                Err(Unmet::Timeout) => {}
             }
         }
     }
