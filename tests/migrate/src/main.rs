@@ -170,7 +170,7 @@ pub(crate) fn refused<T>(result: io::Result<T>, want: i32) -> Result<()> {
 
 /// The tests of a group, or of a name.
 fn choose(group: &str) -> Vec<Test> {
-    let groups: [(&str, &[&[Test]]); 9] = [
+    let groups: [(&str, &[&[Test]]); 10] = [
         ("ioctls", &[calls::TESTS, dirty::TESTS, streams::TESTS]),
         ("holds", &[holds::TESTS]),
         ("phases", &[phases::TESTS]),
@@ -179,6 +179,7 @@ fn choose(group: &str) -> Vec<Test> {
         ("together", &[together::TESTS]),
         ("faults", &[faults::TESTS]),
         ("manners", &[manners::TESTS]),
+        ("last-look", &[manners::LAST_LOOK]),
         ("arcs", &[arcs::TESTS]),
     ];
     match groups.iter().find(|(name, _)| *name == group) {

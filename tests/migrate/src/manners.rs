@@ -24,7 +24,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("signals while a stream is read and written", signals),
     ("a signal while a VF is being cleaned", signal_while_waiting),
     ("streams that never wait", nonblocking),
-    ("the last look is not waited for by those", last_look),
     ("what poll tells", polled),
     ("whoever saves is killed", killed_saving),
     ("whoever restores is killed", killed_restoring),
@@ -247,13 +246,18 @@ fn read_on(stream: &mut std::fs::File, all: &mut Vec<u8>) -> Result<Option<i32>>
     }
 }
 
-/// While the last look goes on there is nothing yet, and poll() tells when there is.
+/// While the last look goes on there is nothing yet, and poll() tells when there is. It runs first: behind
+/// the tests of `faults` the save is busy, which is not understood yet.
+pub(crate) const LAST_LOOK: &[Test] = &[("the last look is not waited for by those", last_look)];
+
 fn last_look(b: &Bench) -> Result<()> {
     const BYTES: usize = 256 << 10;
-    // The resets of the tests before may still be going on.
+    let (vf, target) = (b.vf(0)?, b.vf(1)?);
+    // Whatever the tests before have left of them.
+    vf.reset()?;
+    target.reset()?;
     b.wait_state(0, "available")?;
     b.wait_state(1, "available")?;
-    let (vf, target) = (b.vf(0)?, b.vf(1)?);
     let mut all = Vec::new();
     let mut stream = save_nonblocking(&vf, Some(Source::Software))?;
     ensure!(read_on(&mut stream, &mut all)? == Some(ENOMSG));
@@ -262,7 +266,7 @@ fn last_look(b: &Bench) -> Result<()> {
     for at in (0..BYTES).step_by(4096) {
         fb.write32(at, 7)?;
     }
-    vf.pause(0, false)?;
+    vf.pause(0, false).context("pausing")?;
     let mut waited = 0;
     while let Some(why) = read_on(&mut stream, &mut all)? {
         ensure!(why == EAGAIN, "errno {why}");
@@ -279,8 +283,8 @@ fn last_look(b: &Bench) -> Result<()> {
         ensure!(fds[0].revents() == PollFlags::IN, "{:?}", fds[0].revents());
     }
     ensure!(waited > 0, "there was nothing to wait for");
-    let mut to = target.restore()?;
-    to.write_all(&all)?;
+    let mut to = target.restore().context("restoring")?;
+    to.write_all(&all).context("writing")?;
     ensure!(to.is_complete()?);
     let mut there = vec![0; BYTES];
     target.fb_read(0, &mut there)?;
