@@ -34,8 +34,8 @@ use crate::{
 /// How long one submission may take, the other functions' turns included.
 const LIMIT_MS: u32 = 60_000;
 
-/// How often the fence is looked at though nobody has told that it was written: the PF may be taken
-/// off between the fence and the interrupt behind it, and have no turn any more.
+/// How often the fence is looked at though nobody has told that it was written: the interrupt behind
+/// it may be lost, or come late.
 const CHECK_MS: u32 = 50;
 
 /// How often the fence is looked at once a signal waits, which must not end the job.
