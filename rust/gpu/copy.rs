@@ -112,8 +112,11 @@ impl Gpu {
         // Any number that the fence does not hold now will do.
         let fence = self.hw.copy.fence().wrapping_add(1);
         let mut st = self.state.lock();
-        if st.engine.phase() == Phase::Gone {
-            return Err(ENODEV);
+        match st.engine.phase() {
+            Phase::Gone => return Err(ENODEV),
+            // The PF gets no turn, and what waits for this job would wait for its whole limit.
+            Phase::Stopping | Phase::Dead => return Err(ECANCELED),
+            Phase::Off | Phase::On | Phase::Recovering => {}
         }
         st.order = Some(Order {
             job,

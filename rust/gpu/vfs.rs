@@ -143,6 +143,8 @@ impl Gpu {
             return;
         }
         Self::feed(self.as_arc_borrow(), &mut st, Event::Disable);
+        // The PF gets no turn from here to the end, and the end waits for scrubs that are going on.
+        self.cancel_copies(&mut st);
         // The engine says it within a bounded time, whatever the hardware does.
         while !st.stopped {
             self.changed.wait(&mut st);
