@@ -7,7 +7,6 @@
 
 t "module loads" load guard=0
 t "VFs are enabled" numvfs 4
-group last-look
 group arcs
 group together
 group spoil

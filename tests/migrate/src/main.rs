@@ -122,8 +122,10 @@ impl Bench {
     /// A VF's framebuffer, as a CPU reaches it.
     pub(crate) fn framebuffer(&self, n: u32, bytes: usize) -> Result<Mapping> {
         let vf = self.sysfs.join(format!("virtfn{n}"));
+        // A guest of an earlier test may have left its driver, and who has one is not enabled by hand.
+        self.function(n)?.unbind().context("unbinding")?;
         // Else the device does not answer to its memory.
-        std::fs::write(vf.join("enable"), "1")?;
+        std::fs::write(vf.join("enable"), "1").context("enabling")?;
         let path = vf.join("resource0");
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         Ok(Mapping::of_file(file.as_fd(), 0, bytes, "framebuffer")?)
@@ -170,7 +172,7 @@ pub(crate) fn refused<T>(result: io::Result<T>, want: i32) -> Result<()> {
 
 /// The tests of a group, or of a name.
 fn choose(group: &str) -> Vec<Test> {
-    let groups: [(&str, &[&[Test]]); 10] = [
+    let groups: [(&str, &[&[Test]]); 9] = [
         ("ioctls", &[calls::TESTS, dirty::TESTS, streams::TESTS]),
         ("holds", &[holds::TESTS]),
         ("phases", &[phases::TESTS]),
@@ -179,7 +181,6 @@ fn choose(group: &str) -> Vec<Test> {
         ("together", &[together::TESTS]),
         ("faults", &[faults::TESTS]),
         ("manners", &[manners::TESTS]),
-        ("last-look", &[manners::LAST_LOOK]),
         ("arcs", &[arcs::TESTS]),
     ];
     match groups.iter().find(|(name, _)| *name == group) {

@@ -24,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("signals while a stream is read and written", signals),
     ("a signal while a VF is being cleaned", signal_while_waiting),
     ("streams that never wait", nonblocking),
+    ("the last look is not waited for by those", last_look),
     ("what poll tells", polled),
     ("whoever saves is killed", killed_saving),
     ("whoever restores is killed", killed_restoring),
@@ -246,10 +247,7 @@ fn read_on(stream: &mut std::fs::File, all: &mut Vec<u8>) -> Result<Option<i32>>
     }
 }
 
-/// While the last look goes on there is nothing yet, and poll() tells when there is. It runs first: behind
-/// the tests of `faults` the save is busy, which is not understood yet.
-pub(crate) const LAST_LOOK: &[Test] = &[("the last look is not waited for by those", last_look)];
-
+/// While the last look goes on there is nothing yet, and poll() tells when there is.
 fn last_look(b: &Bench) -> Result<()> {
     const BYTES: usize = 256 << 10;
     let (vf, target) = (b.vf(0)?, b.vf(1)?);
