@@ -87,7 +87,9 @@ impl Gpu {
     /// Counts a violation, unless the VF has seen a function level reset that the driver has not
     /// read of yet: it could not know. Returns the code to be logged.
     fn blame(&mut self, slot: usize, code: u32) -> u32 {
-        let unread = |vf: usize| self.vsec.reset_notification & (1 << vf) != 0;
+        // A driver can name a function that no chip has.
+        let bit = |vf: usize| u32::try_from(vf).ok().and_then(|vf| 1u32.checked_shl(vf));
+        let unread = |vf: usize| bit(vf).is_some_and(|b| self.vsec.reset_notification & b != 0);
         if slot.checked_sub(1).is_some_and(unread) {
             return 0;
         }
