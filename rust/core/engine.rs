@@ -257,6 +257,8 @@ pub struct Engine {
     own_resets: u32,
     /// When RESET_NOTIFICATION is to be read at the latest, and when again if a reset is awaited.
     housekeeping_at: Ns,
+    /// Whose mailbox is looked at next, by number.
+    listened: u8,
     reset_poll_at: Ns,
 
     slot: Slot,
@@ -335,6 +337,7 @@ impl Engine {
             hold: 0,
             own_resets: 0,
             housekeeping_at: 0,
+            listened: 0,
             reset_poll_at: 0,
             slot: Slot::NONE,
             overrun_from: None,

@@ -223,8 +223,8 @@ pub enum Action {
     /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved; or the GPU is lost, or
     /// has stopped to answer while VFs were being disabled.
     AllPaused,
-    /// The VF's messages are taken again after it had sent too many: read the one that waits, if
-    /// any. Meanwhile ([`super::engine::Engine::takes_messages`] is false) the shell leaves what
+    /// Read the message that waits in the VF's mailbox, if any: its interrupt may have been lost, or
+    /// the VF is listened to again after it had sent too many. Meanwhile ([`super::engine::Engine::takes_messages`] is false) the shell leaves what
     /// the VF sends unread and unacknowledged.
     Listen(VfId),
     /// Tell whoever watches (tracepoint, uevent, log).

@@ -35,6 +35,14 @@ both_work() {
 	done
 }
 t "both VFs work afterwards" both_work
+unheard() {
+	referee fault lost-interrupt --pf --count 100000 || return 1
+	for i in 0 1; do
+		timeout -s KILL 10 vf-client --pci "$(vf $i)" handshake || return 1
+	done
+	referee clear
+}
+t "guests are heard though all of the PF's interrupts are lost" unheard
 t "no protocol violation" test "$(referee get violations)" = 0
 t "VFs are disabled" wait_for 5 numvfs 0
 

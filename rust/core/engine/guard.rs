@@ -74,6 +74,25 @@ impl Engine {
         taken
     }
 
+    /// Looks at the mailbox of whoever has full access, for which others wait, and of one VF after
+    /// the other: a guest whose interrupt was lost is heard after as many intervals of housekeeping
+    /// as there are VFs, at most.
+    pub(super) fn listen_to_next(&mut self, out: &mut Actions) {
+        let at = if self.listened < self.count {
+            self.listened
+        } else {
+            0
+        };
+        self.listened = at.saturating_add(1);
+        let next = VfId::new(at.into()).filter(|_| at < self.count);
+        let holder = self.holder.map(|holder| holder.vf);
+        let mask = next.map_or(0, VfId::bit) | holder.map_or(0, VfId::bit);
+        let heard = |vf: &VfId| self.takes_messages(*vf) && !self.detached();
+        for vf in VfId::in_mask(mask).filter(heard) {
+            out.push(Action::Listen(vf));
+        }
+    }
+
     /// When the VF is listened to again.
     fn unmute_at(&self, vf: VfId) -> Ns {
         let rate = self.cfg.rate(Limit::Messages);

@@ -368,12 +368,14 @@ impl Engine {
         }
     }
 
-    /// Reads RESET_NOTIFICATION from time to time, and often while a reset is awaited.
+    /// Reads RESET_NOTIFICATION from time to time, and often while a reset is awaited; and one
+    /// mailbox each time, whose interrupt may have been lost.
     pub(super) fn check_resets(&mut self, out: &mut Actions) {
         let now = self.now;
         if self.phase == Phase::On && now >= self.housekeeping_at {
             self.housekeeping_at = now.saturating_add(self.cfg.housekeeping());
             self.read_resets(out);
+            self.listen_to_next(out);
         }
         if self.own_resets != 0 && now >= self.reset_poll_at {
             let wait = match self.blocked {

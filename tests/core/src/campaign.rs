@@ -188,6 +188,7 @@ fn world(strict: bool, clean: bool, rng: &mut Rng) -> Result<World, String> {
         }
         world.weather.timer_late = rng.pick(&[0, 30 * US, 3 * MS]);
         world.weather.work_fails = rng.pick(&[0, 0, 200]);
+        world.weather.lost_messages = rng.pick(&[0, 100, 2_000]);
         world.gpu.faults = Faults {
             hang: rng.pick(&[0, 5, 50]),
             fail: rng.pick(&[0, 5, 50]),

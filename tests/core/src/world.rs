@@ -79,6 +79,8 @@ pub struct Weather {
     pub scrub: std::ops::Range<u64>,
     /// Slow work fails in so many of 10000 cases.
     pub work_fails: u64,
+    /// The interrupt of a message is lost in so many of 10000 cases.
+    pub lost_messages: u64,
     /// The operator pauses, resets and changes settings.
     pub host: bool,
     /// Somebody else resets the GPU from time to time, this often on average, in ns; 0: never.
@@ -92,6 +94,7 @@ impl Default for Weather {
             reset: 100 * MS..110 * MS,
             scrub: MS..20 * MS,
             work_fails: 0,
+            lost_messages: 0,
             host: false,
             bus_resets: 0,
         }
@@ -126,7 +129,7 @@ pub struct World {
     pub fills: bool,
     /// What [`Action::Restored`] said last.
     restored: Option<(VfId, bool)>,
-    /// What VFs that are not listened to have sent last.
+    /// What VFs have sent last and the engine has not heard of.
     unread: [Option<MailWords>; MAX_VFS],
     rng: Rng,
     coming: BinaryHeap<Reverse<(Ns, u64, Coming)>>,
@@ -410,10 +413,7 @@ impl World {
             Coming::Guest(..) => {}
             Coming::Ack(_) if self.detached => {}
             Coming::Ack(n) => self.feed(Event::MessageAck(vf(n)))?,
-            Coming::ResetEffect(n) => {
-                self.referee.flr(self.now, vf(n));
-                self.gpu.flr(self.now, vf(n), &mut self.rng);
-            }
+            Coming::ResetEffect(n) => self.flr(vf(n)),
             Coming::ResetDone(n) => self.work_done(Work::Reset(vf(n)))?,
             Coming::ScrubDone(n) => self.work_done(Work::Scrub(vf(n)))?,
             Coming::PrepareDone(n) => self.work_done(Work::Prepare(vf(n)))?,
@@ -498,8 +498,9 @@ impl World {
         }
     }
 
-    /// A VF is reset by its guest or its VMM.
+    /// A VF is reset, by whomever; what it has sent last is wiped.
     pub fn flr(&mut self, vf: VfId) {
+        self.unread[vf.index()] = None;
         self.referee.flr(self.now, vf);
         self.gpu.flr(self.now, vf, &mut self.rng);
     }
@@ -509,7 +510,9 @@ impl World {
         if self.detached {
             // Its mailbox is reset with the rest.
             Ok(())
-        } else if self.engine.takes_messages(vf) {
+        } else if self.engine.takes_messages(vf)
+            && !self.rng.chance(self.weather.lost_messages, 10_000)
+        {
             self.feed(Event::Message { vf, words })
         } else {
             self.unread[vf.index()] = Some(words);

@@ -59,6 +59,21 @@ fn a_lost_interrupt_is_noticed_and_forgiven() {
 }
 
 #[test]
+fn guests_whose_interrupts_are_lost_are_heard() {
+    let mut world = World::new(plain(), Rng::new(3));
+    world.weather.lost_messages = 10_000;
+    let count = 16;
+    world.enable(vec![Guest::new(Kind::Steady); count]).unwrap();
+    // Each asks, which is found in the round, and gives full access back, for which the others wait
+    // in vain for one interval.
+    let housekeeping = world.engine.config().housekeeping();
+    world.run_until(3 * count as u64 * housekeeping).unwrap();
+    for n in 0..count {
+        assert_eq!(world.engine.vf_state(vf(n)), VfState::Active, "VF{n}");
+    }
+}
+
+#[test]
 fn a_dead_gpu_can_still_be_disabled() {
     let mut world = loaded(plain(), &[Kind::Steady; 4]);
     let faults = Faults {
