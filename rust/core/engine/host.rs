@@ -16,6 +16,7 @@ use super::super::{
         Seat, //
     },
     types::{
+        Fcn,
         VfId,
         MAX_VFS, //
     },
@@ -26,6 +27,7 @@ use super::super::{
 };
 use super::{
     adopt::Adoptions,
+    command::Doubt,
     guard,
     Adoption,
     Engine,
@@ -72,11 +74,19 @@ impl Engine {
         self.lost_irqs = 0;
         self.cursor = 0;
         self.housekeeping_at = self.now.saturating_add(self.cfg.housekeeping());
-        if self.seat == Seat::Unknown {
+        match self.seat {
             // Whoever was on it does not exist any more; the PF's image may have suffered.
-            self.seat = Seat::Empty;
-            self.pf.context = Context::Clear;
-            self.await_undone();
+            Seat::Unknown => {
+                self.seat = Seat::Empty;
+                self.pf.context = Context::Clear;
+                self.await_undone();
+            }
+            // Loaded when it was disabled, or not even that: the new VF of that number starts anew.
+            seat if matches!(seat.fcn(), Some(Fcn::Vf(_))) => {
+                self.seat = Seat::Empty;
+                self.doubt = Doubt::None;
+            }
+            _ => {}
         }
     }
 

@@ -14,6 +14,7 @@ cases! {
     a_read_whose_answer_is_lost_is_made_again,
     answers_that_nobody_waits_for_count_for_nothing,
     who_looks_is_told_at_once_unless_the_gpu_is_not_there,
+    the_seat_of_the_vf_before_is_not_that_of_the_vf_enabled_now,
 }
 
 /// A bench with two loaded VFs, whose reads the test answers.
@@ -214,4 +215,27 @@ fn who_looks_is_told_at_once_unless_the_gpu_is_not_there() {
     bench.feed(Event::Gone);
     bench.feed(Event::Look);
     assert_eq!(read_in(&bench.out), None);
+}
+
+fn the_seat_of_the_vf_before_is_not_that_of_the_vf_enabled_now() {
+    let (mut bench, f) = (Bench::new(1), vf(0));
+    let init = (CmdKind::Init, Fcn::Vf(f));
+    bench.send(f, GuestMessage::ReqInit);
+    while !bench.commands().contains(&init) {
+        bench.now += 10 * US;
+        match bench.engine.awaits_command() {
+            true => bench.done(CmdStatus::Done),
+            false => bench.tick(),
+        }
+    }
+    bench.feed(Event::Disable);
+    bench.done(CmdStatus::Done);
+    assert_eq!(bench.engine.phase(), Phase::Off);
+    assert_eq!(bench.engine.seat(), Seat::Fresh(Fcn::Vf(f)));
+    bench.feed(Event::Enable { count: 1 });
+    assert_eq!(bench.engine.seat(), Seat::Empty);
+    // While the first scrub goes on.
+    bench.reset_seen(f.bit());
+    bench.settle();
+    bench.load(f);
 }
