@@ -22,19 +22,23 @@ use super::{
     RESETS,
     SCRUBS, //
 };
-use crate::gim_core::{
-    engine::Phase,
-    event::{
-        Event,
-        Work, //
+use crate::{
+    ffi::fb::FbWindow,
+    gim_core::{
+        engine::Phase,
+        event::{
+            Event,
+            Work, //
+        },
+        partition::Part,
+        types::VfId, //
     },
-    partition::Part,
-    types::VfId, //
 };
 
-/// How often, and with what pause, a reset is tried while somebody holds the VF's lock.
-const RESET_TRIES: u32 = 200;
-const RESET_PAUSE_MS: i64 = 10;
+/// How often, and with what pause, slow work is tried that something in the way makes fail: whoever
+/// holds a VF's lock, a lack of memory. It may pass, and a VF is not given up for it.
+const TRIES: u32 = 200;
+const PAUSE_MS: i64 = 10;
 
 /// How long a guest that asks for a reset may take to see the acknowledgement, which the reset
 /// wipes: it looks every 5 ms (gpu-iov-hardware.md, 4.3).
@@ -130,16 +134,27 @@ impl Gpu {
     /// Tries again while somebody else holds the device's lock, for some seconds, or until that
     /// somebody takes the GPU away.
     fn retry_while_busy(&self, reset: impl Fn() -> Result) -> Result {
-        for _ in 0..RESET_TRIES {
+        for _ in 0..TRIES {
             match reset() {
                 Err(e) if e == EAGAIN && self.with(|st| st.engine.detached()) => {
                     return Err(ECANCELED)
                 }
-                Err(e) if e == EAGAIN => fsleep(Delta::from_millis(RESET_PAUSE_MS)),
+                Err(e) if e == EAGAIN => fsleep(Delta::from_millis(PAUSE_MS)),
                 result => return result,
             }
         }
         Err(EBUSY)
+    }
+
+    /// Maps framebuffer; tries again for some seconds where memory for that is short.
+    fn window_in_time(&self, at: u64, size: usize) -> Result<FbWindow> {
+        for _ in 0..TRIES {
+            match self.hw.aperture.window(at, size) {
+                Err(e) if e == ENOMEM => fsleep(Delta::from_millis(PAUSE_MS)),
+                result => return result,
+            }
+        }
+        Err(ENOMEM)
     }
 
     /// Takes the next VF that is to be reset; none while the GPU is away.
@@ -168,8 +183,7 @@ impl Gpu {
                 return Err(ECANCELED);
             }
             let size = SCRUB_CHUNK.min(range.end - at);
-            let window = self.hw.aperture.window(at, usize::try_from(size)?)?;
-            window.zero();
+            self.window_in_time(at, usize::try_from(size)?)?.zero();
             at += size;
         }
         Ok(())
