@@ -49,9 +49,9 @@ t "it works again" vf-client --pci "$(vf 0)" run --seconds 1
 for fault in never-completes gfx-hang sdma-hang never-idles corrupt-context late lost-interrupt; do
 	misbehave() {
 		referee clear
-		vf-client --pci "$(vf 1)" run --seconds 3 > /tmp/other 2>&1 &
+		vf-client --pci "$(vf 1)" run --seconds 2 > /tmp/other 2>&1 &
 		other=$!
-		vf-client --pci "$(vf 2)" run --seconds 3 > /tmp/victim 2>&1 &
+		vf-client --pci "$(vf 2)" run --seconds 2 > /tmp/victim 2>&1 &
 		victim=$!
 		# Both work: a message that is lost is another matter.
 		wait_for 30 is_state vf2 active
