@@ -3,52 +3,19 @@
 
 mod rig;
 
-use std::collections::BTreeSet;
-
-use gpu_model::Config;
 use gpu_regs::chip::{CHIPS, MM_DATA, MM_INDEX};
 use gpu_regs::dirty::{self, CLEAR, ENABLE};
 use gpu_regs::referee::{self, func};
 use gpu_regs::sdma::Packet;
 use gpu_regs::vsec::cmd;
+use rig::dirty::{count, select, track, tracking, word, WORDS};
 use rig::*;
 
 const PAGE: u64 = dirty::PAGE;
 const NONE: [u64; 0] = [];
-/// Words of the plane of a window of 16 MB.
-const WORDS: u32 = (16 * MB / PAGE / 32) as u32;
-
-fn tracking(chip: u32) -> Rig {
-    rig_with(Config {
-        chip,
-        tick_ns: 1,
-        dirty_tracking: true,
-        ..Config::default()
-    })
-}
 
 fn both() -> impl Iterator<Item = Rig> {
     (0..CHIPS.len() as u32).map(tracking)
-}
-
-/// Selects VF `slot - 1`.
-fn select(r: &mut Rig, slot: usize) {
-    r.set(0, r.regs().dirty.fcn, slot as u32 - 1);
-}
-
-fn track(r: &mut Rig, slot: usize) {
-    select(r, slot);
-    r.set(0, r.regs().dirty.cntl, ENABLE | CLEAR);
-}
-
-fn count(r: &mut Rig, slot: usize) -> u32 {
-    select(r, slot);
-    r.get(0, r.regs().dirty.count)
-}
-
-/// The next word of the plane.
-fn word(r: &mut Rig) -> u32 {
-    r.get(0, r.regs().dirty.data)
 }
 
 /// All pages of the plane of `slot`, in order; it is clear afterwards.
@@ -282,208 +249,6 @@ fn every_way_to_write_counts_but_the_pfs() {
         assert_eq!(r.fb32(1, at(901)), 0x5555_5555);
         assert_eq!(pages(&mut r, 1), NONE);
         assert_eq!(r.fstat(1, func::TRUTH_PAGES), 10);
-    }
-}
-
-/// Xorshift.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
-
-/// A VF whose framebuffer is copied after its plane while it works.
-struct Tracked {
-    slot: usize,
-    copy: Vec<u8>,
-    /// Pages that something was asked to write since the copy was the same.
-    asked: BTreeSet<u64>,
-}
-
-/// Parts of the window that are written and compared: low memory with ring and data, and the end.
-const PARTS: [(u64, u64); 2] = [(0, 2 * MB), (16 * MB - 128 * 1024, 128 * 1024)];
-
-impl Tracked {
-    /// Copies the pages of a word, while time goes on and the CPU writes.
-    fn copy_pages(&mut self, r: &mut Rig, rng: &mut Rng, w: u64, bits: u32, race: bool) {
-        for b in (0..32).filter(|b| bits & (1 << b) != 0) {
-            let page = w * 32 + b;
-            assert!(
-                self.asked.contains(&page),
-                "VF{} page {page} was not written",
-                self.slot
-            );
-            if race {
-                r.pass(rng.below(3000));
-                if rng.below(4) == 0 {
-                    self.write(r, rng);
-                }
-            }
-            let n = PAGE as usize;
-            let at = (page * PAGE) as usize;
-            self.copy[at..at + n].copy_from_slice(r.fb(self.slot, page * PAGE, n));
-        }
-    }
-
-    fn note(&mut self, at: u64, len: u64) {
-        self.asked.extend(at / PAGE..=(at + len - 1) / PAGE);
-    }
-
-    fn place(&mut self, rng: &mut Rng, len: u64) -> u64 {
-        let (start, size) = match rng.below(4) {
-            0 => PARTS[1],
-            _ => (DATA, 256 * 1024),
-        };
-        let at = start + rng.below(size - len + 1);
-        self.note(at, len);
-        at
-    }
-
-    /// A write by CPU.
-    fn write(&mut self, r: &mut Rig, rng: &mut Rng) {
-        let len = 1 + rng.below(40);
-        let at = self.place(rng, len);
-        let bytes: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();
-        r.cpu_write(self.slot, at, &bytes);
-    }
-
-    /// A job for the engine, if the ring has room.
-    fn submit(&mut self, r: &mut Rig, rng: &mut Rng) {
-        let bytes = 1 + rng.below(20_000);
-        let (src, dst) = (DATA + rng.below(200_000), self.place(rng, bytes));
-        let fence = self.place(rng, 4) & !3;
-        self.note(fence, 4);
-        self.note(WRITE_BACK, 4);
-        let value = rng.next() as u32;
-        let job = match rng.below(3) {
-            0 => Packet::ConstFill {
-                dst,
-                value,
-                bytes: bytes as u32,
-            },
-            _ => Packet::CopyLinear {
-                src,
-                dst,
-                bytes: bytes as u32,
-            },
-        };
-        r.submit(self.slot, &[job, Packet::Fence { addr: fence, value }]);
-        // The ring itself is written by CPU.
-        let ring = r.fb(self.slot, RING, RING_BYTES as usize).to_vec();
-        self.copy[RING as usize..][..ring.len()].copy_from_slice(&ring);
-    }
-
-    /// Reads words of the plane: all, or some in a row, with the world going on between.
-    fn read(&mut self, r: &mut Rig, rng: &mut Rng, all: bool) {
-        let d = r.regs().dirty;
-        select(r, self.slot);
-        if rng.below(2) == 0 {
-            // As a driver does: the summary first.
-            for s in 0..WORDS / 32 {
-                r.set(0, d.summary_index, s);
-                let summary = r.get(0, d.summary);
-                for w in (0..32).filter(|w| summary & (1 << w) != 0) {
-                    let w = s * 32 + w;
-                    r.set(0, d.index, w);
-                    let bits = word(r);
-                    assert!(bits != 0);
-                    self.copy_pages(r, rng, w.into(), bits, !all);
-                }
-            }
-            return;
-        }
-        let first = if all {
-            0
-        } else {
-            rng.below(WORDS.into()) as u32
-        };
-        let n = if all { WORDS } else { rng.below(40) as u32 };
-        r.set(0, d.index, first);
-        for w in first..first + n {
-            let bits = word(r);
-            self.copy_pages(r, rng, w.into(), bits, !all);
-        }
-    }
-
-    fn compare(&mut self, r: &mut Rig) {
-        for (at, len) in PARTS {
-            let found = r.fb(self.slot, at, len as usize);
-            let copy = &self.copy[at as usize..][..len as usize];
-            if let Some(i) = (0..copy.len()).find(|&i| found[i] != copy[i]) {
-                panic!("VF{} byte {:#x} was missed", self.slot, at + i as u64);
-            }
-        }
-        self.asked.clear();
-    }
-}
-
-/// Two VFs are tracked while they and a third work in turn, and everyone's CPU writes; every now
-/// and then all stop, the rest is read, and the copies must be equal.
-#[test]
-fn no_write_is_ever_missed() {
-    for chip in 0..CHIPS.len() as u32 {
-        let mut r = tracking(chip);
-        let mut rng = Rng(0x1234_5678_9ABC_DEF0 + u64::from(chip));
-        for slot in 1..=3 {
-            r.start(slot);
-            r.ring(slot);
-            r.stop(slot);
-        }
-        let mut vfs: Vec<_> = (1..=2)
-            .map(|slot| Tracked {
-                slot,
-                copy: vec![0; (16 * MB) as usize],
-                asked: BTreeSet::new(),
-            })
-            .collect();
-        for v in &vfs {
-            track(&mut r, v.slot);
-        }
-        let (mut synced, mut found) = (0, 0);
-        for round in 0..1200 {
-            let on = 1 + rng.below(3) as usize;
-            r.resume(on);
-            for v in &mut vfs {
-                if rng.below(2) == 0 {
-                    v.submit(&mut r, &mut rng);
-                }
-                for _ in 0..rng.below(6) {
-                    v.write(&mut r, &mut rng);
-                }
-            }
-            // Others' work is nobody else's business.
-            r.cpu_write(3, DATA + rng.below(100_000), &[1; 9]);
-            r.pass(rng.below(60_000));
-            for v in &mut vfs {
-                v.read(&mut r, &mut rng, false);
-            }
-            found += vfs.iter().map(|v| v.asked.len()).sum::<usize>();
-            r.stop(on);
-            if round % 3 == 0 {
-                for v in &mut vfs {
-                    v.read(&mut r, &mut rng, true);
-                    v.compare(&mut r);
-                    assert_eq!(count(&mut r, v.slot), 0);
-                    // What the engine still has to do may come later.
-                    v.note(WRITE_BACK, 4);
-                    v.note(DATA, 256 * 1024);
-                    v.note(PARTS[1].0, PARTS[1].1);
-                    synced += 1;
-                }
-            }
-        }
-        assert!(synced >= 800 && found > 10_000, "{synced} {found}");
-        assert_eq!(r.violations(), 0);
-        assert_eq!(count(&mut r, 3), 0);
-        assert!(r.fstat(1, func::PACKETS) > 500);
     }
 }
 

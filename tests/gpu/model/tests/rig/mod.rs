@@ -2,6 +2,8 @@
 //! A GPU with a fake host in virtual time, and what a driver and a guest do with it.
 #![allow(dead_code)]
 
+pub(crate) mod dirty;
+
 use gpu_model::{Config, Gpu, Host};
 use gpu_regs::chip::{Registers, CHIPS, DOORBELL_ENABLE, DOORBELL_IH, DOORBELL_SDMA0};
 use gpu_regs::sdma::{self, Packet};
