@@ -15,120 +15,33 @@
 //! neither in the GPU nor in the framebuffer is a [`Checkpoint`], from which
 //! [`Chain::resume`] goes on with another VF.
 
+mod plan;
 mod truth;
+mod verify;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use gpu_regs::sdma::{Packet, MAX_BYTES};
+use gpu_regs::sdma::Packet;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::error::{compare, Error, Result};
-use crate::layout::{DMA_WORK, MAX_DMA, RING_BYTES, WORK};
+use crate::error::{Error, Result};
+use crate::layout::{DMA_WORK, RING_BYTES, WORK};
 use crate::ring::Stream;
 use crate::runner::FENCE_LIMIT;
 use crate::transport::Transport;
 use crate::vf::{nanos, reached, Vf};
-use truth::{first_block, untouched, Digests, Step, Truth, MAX_TURN, NOTE};
+use plan::{DETOUR, RESULTS};
+use truth::{first_block, untouched, Digests, Step, MAX_TURN, NOTE};
+
+pub use plan::Plan;
+pub use verify::Outcome;
 
 /// How often memory and mailbox are looked at although no interrupt came.
 const LOOK: Duration = Duration::from_millis(10);
-/// Own memory through which a part of each step goes.
-const DETOUR: usize = DMA_WORK;
-/// Own memory for results, and for what is fetched to be compared.
-const RESULTS: usize = DETOUR + MAX_TURN;
-/// Least bytes of it: to fetch a framebuffer in pieces as small as blocks takes long.
-const MIN_RESULTS: usize = 4 << 20;
 /// Most bytes of packets that a step takes.
 const STEP_PACKETS: u64 = 160;
-
-/// What a chain is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Where blocks and steps come from.
-    pub seed: u64,
-    /// Steps in all, at least 1.
-    pub steps: u64,
-    /// Bytes of the block, and so of framebuffer that a step writes: a multiple of 4096, at most
-    /// 1 MiB.
-    pub bytes: u32,
-    /// Steps of a job, 1 to 64.
-    pub per_job: u32,
-    /// Jobs in flight, 1 to 16.
-    pub depth: u32,
-    /// Bytes of framebuffer to walk through; 0: all.
-    pub spread: u64,
-    /// Bytes of framebuffer to be written in a second; 0: as many as it can.
-    pub rate: u64,
-    /// Write all places before the first step.
-    pub prefill: bool,
-}
-
-impl Default for Plan {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            steps: 1000,
-            bytes: 64 << 10,
-            per_job: 4,
-            depth: 4,
-            spread: 0,
-            rate: 0,
-            prefill: false,
-        }
-    }
-}
-
-impl Plan {
-    /// Says what is wrong with it.
-    pub fn check(&self) -> Result<()> {
-        let sound = self.steps > 0
-            && self.bytes % 4096 == 0
-            && (4096..=1 << 20).contains(&self.bytes)
-            && (1..=64).contains(&self.per_job)
-            && (1..=16).contains(&self.depth)
-            && RESULTS + self.results() <= MAX_DMA;
-        if sound {
-            return Ok(());
-        }
-        Err(Error::Unsupported(format!(
-            "a chain of {} steps of {} bytes, {} to a job, {} jobs in flight; allowed are 1 or more steps of 4096 to 1048576 bytes (multiples of 4096), 1 to 64 to a job, 1 to 16 jobs",
-            self.steps, self.bytes, self.per_job, self.depth
-        )))
-    }
-
-    fn results(&self) -> usize {
-        MIN_RESULTS.max(self.depth as usize * self.bytes as usize)
-    }
-
-    fn jobs(&self) -> u64 {
-        self.steps.div_ceil(self.per_job.into())
-    }
-
-    /// The last step of job `n`.
-    fn last_step(&self, n: u64) -> u64 {
-        let end = n.saturating_add(1).saturating_mul(self.per_job.into());
-        end.min(self.steps)
-    }
-
-    /// Places in a framebuffer of `vram` bytes.
-    fn places(&self, vram: u64) -> Result<u64> {
-        let room = vram - WORK;
-        let room = if self.spread == 0 {
-            room
-        } else {
-            room.min(self.spread)
-        };
-        match room / u64::from(self.bytes) {
-            n @ 2.. => Ok(n),
-            _ => Err(Error::Unsupported(format!(
-                "{room} bytes of framebuffer have no two places of {} bytes",
-                self.bytes
-            ))),
-        }
-    }
-}
 
 /// A job that the GPU is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,17 +56,6 @@ pub struct ChainState {
     plan: Plan,
     digests: Digests,
     flight: VecDeque<Flight>,
-}
-
-/// How a chain ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outcome {
-    /// Steps done.
-    pub steps: u64,
-    /// Digest of all results.
-    pub digest: u64,
-    /// Bytes of framebuffer that were compared and found right.
-    pub verified: u64,
 }
 
 /// A chain at work.
@@ -389,109 +291,6 @@ impl<T: Transport> Chain<T> {
         Ok(())
     }
 
-    /// Compares everything with what it must be, and gives the GPU back.
-    ///
-    /// [`Error::WrongBytes`] names the first place that is wrong.
-    pub fn finish(&mut self) -> Result<Outcome> {
-        while !self.is_done() {
-            self.step()?;
-        }
-        let outcome = self.verify()?;
-        self.vf.stop()?;
-        Ok(outcome)
-    }
-
-    fn verify(&mut self) -> Result<Outcome> {
-        let (plan, places) = (self.plan, self.places);
-        let mut truth = Truth::new(plan);
-        let bytes = plan.bytes as usize;
-        // The steps whose blocks were not overwritten since.
-        let first = (plan.steps + 1).saturating_sub(places);
-        let mut fetched = Vec::new();
-        let mut verified = 0;
-        loop {
-            let i = truth.step;
-            if i >= first {
-                if fetched.is_empty() {
-                    let left = (plan.steps - i + 1).min(places - i % places);
-                    fetched = self.fetch(i, left)?;
-                }
-                let found = fetched.drain(..bytes).collect::<Vec<_>>();
-                compare("VRAM", self.place(i), &found, &truth.block, |_| {
-                    format!("step {i} of the chain")
-                })?;
-                verified += bytes as u64;
-            }
-            if i == plan.steps {
-                break;
-            }
-            truth.advance();
-        }
-        if plan.prefill {
-            verified += self.verify_untouched()?;
-        }
-        let (digest, expected) = (self.digests.newest(), truth.digest());
-        if digest != expected {
-            return Err(Error::WrongBytes(crate::error::WrongBytes {
-                place: "digest",
-                offset: 0,
-                // CAST: one byte each, for the message alone.
-                found: digest as u8,
-                expected: expected as u8,
-                count: 8,
-                context: format!("{digest:#018x} instead of {expected:#018x}"),
-            }));
-        }
-        self.vf.stats.bytes_verified += verified;
-        Ok(Outcome {
-            steps: plan.steps,
-            digest,
-            verified,
-        })
-    }
-
-    /// Places that no step has come to hold what they were filled with.
-    fn verify_untouched(&mut self) -> Result<u64> {
-        let bytes = self.plan.bytes as usize;
-        let (mut place, mut verified) = (self.plan.steps.saturating_add(1), 0);
-        while place < self.places {
-            let found = self.fetch(place, self.places - place)?;
-            for block in found.chunks_exact(bytes) {
-                let fill = untouched(&self.plan, place).to_le_bytes();
-                let expected = fill.repeat(bytes / 4);
-                compare("VRAM", self.place(place), block, &expected, |_| {
-                    format!("place {place} of the chain, which no step has come to")
-                })?;
-                place += 1;
-                verified += bytes as u64;
-            }
-        }
-        Ok(verified)
-    }
-
-    /// Lets the GPU bring the places of step `i` and of the ones behind: at most `most`, as many
-    /// as own memory holds.
-    fn fetch(&mut self, i: u64, most: u64) -> Result<Vec<u8>> {
-        let block = u64::from(self.plan.bytes);
-        let bytes = most.min(self.plan.results() as u64 / block) * block;
-        let mut stream = self.vf.stream();
-        let mut at = 0;
-        while at < bytes {
-            // CAST: at most MAX_BYTES; results fit into memory.
-            let n = (bytes - at).min(MAX_BYTES.into()) as u32;
-            stream.push(&Packet::CopyLinear {
-                src: self.place(i) + at,
-                dst: self.vf.space.dma(RESULTS + at as usize),
-                bytes: n,
-            });
-            at += u64::from(n);
-        }
-        self.alone(stream)?;
-        let mut data = vec![0; bytes as usize];
-        self.vf.t.dma_read(&self.vf.dma, RESULTS, &mut data)?;
-        Ok(data)
-    }
-
     /// All of it that is neither in the GPU nor in the framebuffer.  To be called when the VF
     /// stands still: until then the GPU writes into the memory that is copied here.
     pub fn save(&mut self) -> Result<Checkpoint> {
@@ -535,76 +334,3 @@ impl<T: Transport> Chain<T> {
 // A step's packets fit many times, with the deepest plan.
 const _: () = assert!(16 * 65 * STEP_PACKETS + 1024 < RING_BYTES as u64);
 const _: () = assert!(NOTE < 4096 && MAX_TURN <= 4096);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_depends_on_everything() {
-        let plan = Plan {
-            steps: 41,
-            bytes: 4096,
-            ..Plan::default()
-        };
-        let end = |plan| {
-            let mut t = Truth::new(plan);
-            while t.step < plan.steps {
-                t.advance();
-            }
-            (t.digest(), t.block)
-        };
-        let (digest, block) = end(plan);
-        assert_eq!(end(plan), (digest, block.clone()));
-        for other in [
-            Plan { seed: 2, ..plan },
-            Plan { steps: 42, ..plan },
-            Plan { depth: 3, ..plan },
-            Plan { per_job: 5, ..plan },
-        ] {
-            let (d, b) = end(other);
-            assert!(d != digest && b != block, "{other:?}");
-        }
-        // A wrong byte in the middle of the way.
-        let mut t = Truth::new(plan);
-        while t.step < plan.steps {
-            t.advance();
-            if t.step == 20 {
-                t.block[77] ^= 1;
-            }
-        }
-        assert!(t.digest() != digest);
-    }
-
-    #[test]
-    fn unsound_plans_are_refused() {
-        let sound = Plan::default();
-        assert!(sound.check().is_ok());
-        for plan in [
-            Plan { steps: 0, ..sound },
-            Plan { bytes: 0, ..sound },
-            Plan {
-                bytes: 4097,
-                ..sound
-            },
-            Plan {
-                bytes: 2 << 20,
-                ..sound
-            },
-            Plan {
-                per_job: 0,
-                ..sound
-            },
-            Plan {
-                per_job: 65,
-                ..sound
-            },
-            Plan { depth: 0, ..sound },
-            Plan { depth: 17, ..sound },
-        ] {
-            assert!(plan.check().is_err(), "{plan:?}");
-        }
-        assert!(sound.places(WORK + (100 << 10)).is_err());
-        assert_eq!(sound.places(WORK + (1 << 20)).unwrap(), 16);
-    }
-}

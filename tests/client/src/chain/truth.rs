@@ -161,3 +161,44 @@ impl Truth {
         self.digests.newest()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_depends_on_everything() {
+        let plan = Plan {
+            steps: 41,
+            bytes: 4096,
+            ..Plan::default()
+        };
+        let end = |plan| {
+            let mut t = Truth::new(plan);
+            while t.step < plan.steps {
+                t.advance();
+            }
+            (t.digest(), t.block)
+        };
+        let (digest, block) = end(plan);
+        assert_eq!(end(plan), (digest, block.clone()));
+        for other in [
+            Plan { seed: 2, ..plan },
+            Plan { steps: 42, ..plan },
+            Plan { depth: 3, ..plan },
+            Plan { per_job: 5, ..plan },
+        ] {
+            let (d, b) = end(other);
+            assert!(d != digest && b != block, "{other:?}");
+        }
+        // A wrong byte in the middle of the way.
+        let mut t = Truth::new(plan);
+        while t.step < plan.steps {
+            t.advance();
+            if t.step == 20 {
+                t.block[77] ^= 1;
+            }
+        }
+        assert!(t.digest() != digest);
+    }
+}
