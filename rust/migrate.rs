@@ -128,11 +128,14 @@ impl VfFile {
         )
     }
 
-    /// Enters the GPU, if the VF is still enabled.
+    /// Enters the GPU, if it is there and the VF is still enabled.
     fn enter(&self) -> Result<(Visit<'_>, Epoch)> {
         let gpu = self.port.enter()?;
         let epoch = gpu.epoch(self.vf).ok_or(ESRCH)?;
-        Ok((gpu, epoch))
+        match gpu.gone_or(ESRCH) {
+            ENODEV => Err(ENODEV),
+            _ => Ok((gpu, epoch)),
+        }
     }
 
     fn query(&self, arg: usize) -> Result {
@@ -187,7 +190,8 @@ impl VfFile {
 
     /// Whether users may do that now: `EBUSY` if not.
     fn allow(&self, gpu: &Gpu, what: Operation) -> Result {
-        self.port.moving(gpu, self.vf, |m, now| m.allow(now, what))
+        let allowed = self.port.moving(gpu, self.vf, |m, now| m.allow(now, what));
+        allowed.map_err(|why| gpu.gone_or(why))
     }
 
     /// Notes what has become of the VF.
@@ -332,7 +336,7 @@ impl VfFile {
         while left > 0 {
             self.allow(&gpu, operation)?;
             if !gpu.is_held(self.vf) || gpu.epoch(self.vf) != Some(epoch) {
-                return Err(EBUSY);
+                return Err(gpu.gone_or(EBUSY));
             }
             let n = left.min(PIECE);
             let piece = buf.get_mut(..n).ok_or(EINVAL)?;
@@ -348,7 +352,7 @@ impl VfFile {
             user = user.checked_add(n).ok_or(EFAULT)?;
             left -= n;
         }
-        Ok(())
+        gpu.still_there()
     }
 
     fn reset(&self) -> Result {

@@ -87,6 +87,37 @@ impl Gpu {
         self.hw.pf.is_gone() || !self.hw.answers()
     }
 
+    /// What was read from the GPU, or written to it, counts: it still answers. One that has left
+    /// the bus reads as all ones, and takes writes as if they were done.
+    ///
+    /// Errors: `ENODEV` it has left the bus, and the engine knows; `EIO` it is away, or was.
+    pub(crate) fn still_there(self: &Arc<Self>) -> Result {
+        if self.hw.answers() {
+            return Ok(());
+        }
+        let mut st = self.state.lock();
+        match st.engine.phase() {
+            Phase::Gone => return Err(ENODEV),
+            // It is being reset, and comes back; what was done before is of another life of its.
+            Phase::Recovering | Phase::Dead => return Err(EIO),
+            Phase::Off | Phase::On | Phase::Stopping => {}
+        }
+        // Nobody takes it away while we hold the lock.
+        if st.engine.detached() || self.hw.answers() {
+            return Err(EIO);
+        }
+        Self::feed(self.as_arc_borrow(), &mut st, Event::Gone);
+        Err(ENODEV)
+    }
+
+    /// What it means that a VF is not what it was: `ENODEV` if the whole GPU is gone, else `other`.
+    pub(crate) fn gone_or(&self, other: Error) -> Error {
+        match self.with(|st| st.engine.phase()) {
+            Phase::Gone => ENODEV,
+            _ => other,
+        }
+    }
+
     /// The host is about to sleep. `EBUSY` if that would cost a guest its work.
     pub(crate) fn sleep(self: &Arc<Self>) -> Result {
         let dev = self.hw.pf.get();

@@ -134,7 +134,7 @@ impl Gpu {
         loop {
             match self.wait(CHECK_MS, |st| done() || st.order.is_none()) {
                 Ok(()) if done() => return Ok(()),
-                Ok(()) => return Err(ECANCELED),
+                Ok(()) => return Err(self.gone_or(ECANCELED)),
                 Err(_) if timer::now_ns() >= until => return Err(ETIMEDOUT),
                 // What has been submitted cannot be taken back.
                 Err(Unmet::Signal) => fsleep(Delta::from_millis(LOOK_MS)),

@@ -145,7 +145,8 @@ impl Gpu {
     }
 
     /// Has `write` write to framebuffer of a VF that is held, in the life `epoch`. A reset that
-    /// comes meanwhile cleans up behind it. `EIO` if there was one before.
+    /// comes meanwhile cleans up behind it. `EIO` if there was one before, `ENODEV` if the GPU is
+    /// gone.
     pub(crate) fn fill<R>(
         &self,
         vf: VfId,
@@ -161,7 +162,7 @@ impl Gpu {
         });
         match ours {
             true => write(),
-            false => Err(EIO),
+            false => Err(self.gone_or(EIO)),
         }
     }
 

@@ -94,6 +94,8 @@ impl Log {
         } else {
             self.tracker.collect(gpu);
         }
+        // A plane that is not there any more has no page marked.
+        gpu.still_there()?;
         let words = usize::try_from(span.words())?;
         let mut out = VVec::<u64>::zeroed(words, GFP_KERNEL)?;
         let peek = request.flags & uapi::GIM_DIRTY_PEEK != 0;

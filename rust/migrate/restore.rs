@@ -217,6 +217,8 @@ impl Restore {
             let (at, _) = gpu.context_part(self.vf)?;
             self.fb.write(gpu, at, &self.kept.image)?;
         }
+        // Nobody has told of writes that went nowhere.
+        gpu.still_there()?;
         gpu.import_vf(
             (self.vf, self.epoch),
             state,

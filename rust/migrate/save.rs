@@ -118,6 +118,8 @@ enum Cause {
     Reset,
     /// It ran where it had to stand still.
     Ran,
+    /// Its GPU is not there any more.
+    Gone,
     /// The encoder has refused something.
     Refused(stream::Error),
     /// Something failed, with this number.
@@ -129,6 +131,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Reset => f.write_str("it was reset"),
             Self::Ran => f.write_str("it ran where it had to stand still"),
+            Self::Gone => f.write_str("the GPU has left the bus"),
             Self::Refused(why) => write!(f, "the stream would be wrong: {why}"),
             Self::Error(errno) => write!(f, "error {errno}"),
         }
@@ -476,11 +479,19 @@ impl Save {
     fn still_held(&mut self, gpu: &Arc<Gpu>) -> Result {
         let now = gpu.stand(self.vf);
         if now.epoch != Some(self.epoch) {
-            return Err(self.spoilt(Cause::Reset));
+            return Err(self.lost(gpu));
         }
         match Some(now.stay) == self.last_stay && now.held && !now.bounded {
             true => Ok(()),
             false => Err(self.spoilt(Cause::Ran)),
+        }
+    }
+
+    /// The VF is not the one that was to be saved.
+    fn lost(&mut self, gpu: &Gpu) -> Error {
+        match gpu.gone_or(EIO) {
+            EIO => self.spoilt(Cause::Reset),
+            gone => gone,
         }
     }
 
@@ -497,8 +508,11 @@ impl Save {
 
     /// Why it failed, for people.
     fn why(&self, error: Error) -> Show<Cause> {
-        let other = Cause::Error(error.to_errno());
-        Show(self.cause.filter(|_| error == EIO).unwrap_or(other))
+        Show(match (error, self.cause) {
+            (EIO, Some(cause)) => cause,
+            (ENODEV, _) => Cause::Gone,
+            _ => Cause::Error(error.to_errno()),
+        })
     }
 
     /// Everything but framebuffer and context.
@@ -538,8 +552,9 @@ impl Save {
     }
 
     fn end(&mut self, gpu: &Arc<Gpu>) -> Result {
-        // What was read is worth nothing if it was reset meanwhile.
+        // What was read is worth nothing if it was reset meanwhile, or read from nothing.
         self.still_held(gpu)?;
+        gpu.still_there()?;
         self.stage(Encoder::end)?;
         self.phase = Phase::Done;
         self.tracker.stop(gpu);

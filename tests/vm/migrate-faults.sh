@@ -41,6 +41,19 @@ works_on() {
 	return $rc
 }
 t "the tenant has noticed nothing" works_on
+
+# The GPU leaves the bus, and the module the GPU.
+lost() {
+	referee fault pf-dead --pf
+	refused "No such device" gimctl migrate save --vf 2 --dirty none /tmp/lost
+}
+t "who saves a VF of a GPU that is lost is told" lost
+t "no half a stream is left as if it were one" refused . gimctl migrate restore --vf 1 /tmp/lost
+t "the module leaves such a GPU" timeout 60 rmmod gim
+referee clear
+t "and loads again once it answers" load guard=0
+t "VFs are enabled" numvfs 4
+t "and clean" wait_for 20 is_state vf4 available
 t "no protocol violation" test "$(referee get violations)" = 0
 t "VFs are disabled" wait_for 10 numvfs 0
 t "module unloads" rmmod gim

@@ -155,7 +155,7 @@ impl Save {
             (now, allowed, promised, touched)
         });
         if now.epoch != Some(self.epoch) {
-            return Err(self.spoilt(Cause::Reset));
+            return Err(self.lost(gpu));
         }
         let paused = now.held && !now.bounded;
         if allowed.is_err() || !(paused || self.tracker.follows()) {
@@ -228,6 +228,8 @@ impl Save {
             self.batch.add(run);
             self.course.passed(run.first.saturating_add(count));
         }
+        // Else whoever reads would hear of it at the end.
+        gpu.still_there()?;
         let mut chosen = [false; BATCH];
         self.choose(&mut chosen)?;
         self.stage_pages(&chosen)

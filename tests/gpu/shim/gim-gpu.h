@@ -49,6 +49,8 @@ struct GimGpu {
 	GimGpuVf *vf[GIM_MAX_VFS];
 };
 
+/* Faults may have been armed or forgotten. */
+void gim_gpu_faults_changed(GimGpu *s);
 void gim_gpu_register_types(void);
 void gim_referee_register_types(void);
 

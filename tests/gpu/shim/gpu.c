@@ -439,6 +439,12 @@ static void pf_exit(PCIDevice *d)
 	function_exit(d);
 }
 
+void gim_gpu_faults_changed(GimGpu *s)
+{
+	/* Of a PF that has left the bus, the framebuffer too reads all ones. */
+	memory_region_set_enabled(&s->bars.fb_window, !gim_gpu_pf_is_lost(s->model));
+}
+
 static char *get_referee(Object *o, Error **errp)
 {
 	char *json = gim_gpu_referee_json(GIM_GPU(o)->model);
@@ -453,6 +459,7 @@ static void set_fault(Object *o, const char *text, Error **errp)
 	if (!gim_gpu_fault(GIM_GPU(o)->model, text))
 		error_setg(errp, "gim-gpu: cannot read the fault '%s'; it is "
 			   "KIND[,fn=pf|vfN|any][,cmd=N][,us=N][,count=N|any] or clear", text);
+	gim_gpu_faults_changed(GIM_GPU(o));
 }
 
 static const Property pf_properties[] = {

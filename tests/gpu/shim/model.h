@@ -64,6 +64,7 @@ void gim_gpu_tick(GimModel *m);
 uint64_t gim_gpu_referee_read(GimModel *m, uint32_t off, uint8_t len);
 void gim_gpu_referee_write(GimModel *m, uint32_t off, uint32_t value);
 bool gim_gpu_fault(GimModel *m, const char *text);
+bool gim_gpu_pf_is_lost(GimModel *m);
 char *gim_gpu_referee_json(GimModel *m);
 void gim_gpu_free_string(char *s);
 

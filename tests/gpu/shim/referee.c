@@ -25,11 +25,12 @@ static uint64_t referee_read(void *opaque, hwaddr addr, unsigned size)
 
 static void referee_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
 {
-	GimModel *m = ((GimReferee *)opaque)->gpu->model;
+	GimGpu *s = ((GimReferee *)opaque)->gpu;
 
-	gim_gpu_referee_write(m, addr, value);
+	gim_gpu_referee_write(s->model, addr, value);
 	if (size == 8)
-		gim_gpu_referee_write(m, addr + 4, value >> 32);
+		gim_gpu_referee_write(s->model, addr + 4, value >> 32);
+	gim_gpu_faults_changed(s);
 }
 
 static const MemoryRegionOps referee_ops = {

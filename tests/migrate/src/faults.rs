@@ -3,6 +3,7 @@
 //! the stream is told, and the VF is clean and can be used again.
 
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use gim_uapi::{Source, Stream, Vf, ENOMSG};
@@ -12,12 +13,13 @@ use std::os::fd::AsFd;
 use crate::errno::*;
 use crate::streams::{drain, fill, is_clean, small};
 use crate::strike::Strike;
-use crate::{Bench, Test};
+use crate::{refused, Bench, Test};
 
 pub(crate) const TESTS: &[Test] = &[
     ("whatever befalls a save", |b| saves(b, &Save::ALL)),
     ("whatever befalls a restore", |b| restores(b, &Restore::ALL)),
     ("whatever befalls a tracked VF", tracked),
+    ("a GPU that is lost has no framebuffer", no_framebuffer),
     ("the source of a failed migration goes on", source_goes_on),
     ("the module stays while files are open", in_use),
 ];
@@ -101,24 +103,38 @@ fn poll_now(stream: &Stream) -> Result<PollFlags> {
     Ok(fds[0].revents())
 }
 
+/// How long it may take until a reader who has nothing to read is told that the GPU is lost.
+const TOLD: Duration = Duration::from_secs(5);
+
 /// The reader must be told; what was staged before may still come.
 fn told(stream: &mut Stream, strike: Strike, at_end: bool) -> Result<()> {
-    let mut rest = Vec::new();
-    let errno = match stream.read_to_end(&mut rest) {
-        // All of it had been made before.
-        Ok(0) if at_end => return Ok(()),
-        Ok(n) => anyhow::bail!("{n} more bytes and a good end were read"),
-        Err(e) => e.raw_os_error(),
+    let (mut rest, start) = (Vec::new(), Instant::now());
+    let errno = loop {
+        match stream.read_to_end(&mut rest) {
+            // All of it had been made before.
+            Ok(0) if at_end => return Ok(()),
+            Ok(n) => anyhow::bail!("{n} more bytes and a good end were read"),
+            // Nothing is dirty; it was not seen yet.
+            Err(e) if e.raw_os_error() == Some(ENOMSG) && strike == Strike::Lost => {
+                ensure!(start.elapsed() < TOLD, "nobody was told");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(e) => break e.raw_os_error(),
+        }
     };
     let right = match strike.is_final() {
         true => errno == Some(ENODEV),
         false => matches!(errno, Some(EIO | ENODEV)),
     };
     ensure!(right, "reading fails with errno {errno:?}");
-    if strike.is_final() {
-        let seen = poll_now(stream)?;
-        ensure!(seen.contains(PollFlags::ERR | PollFlags::HUP), "{seen:?}");
-    }
+    Ok(())
+}
+
+/// What was opened before something final is shut.
+fn is_shut(stream: &Stream, strike: Strike) -> Result<()> {
+    let seen = poll_now(stream)?;
+    let shut = seen.contains(PollFlags::ERR | PollFlags::HUP);
+    ensure!(shut || !strike.is_final(), "{seen:?}");
     Ok(())
 }
 
@@ -144,7 +160,10 @@ fn save(b: &Bench, phase: Save, strike: Strike, good: &[u8]) -> Result<()> {
     } else {
         strike.befall(b, 0)?;
     }
-    told(&mut stream, strike, phase == Save::End)?;
+    let told = told(&mut stream, strike, phase == Save::End);
+    strike.mend(b, 0)?;
+    told?;
+    is_shut(&stream, strike)?;
     drop((stream, vf));
     b.is_sound(0, good)
 }
@@ -200,16 +219,14 @@ fn restore(b: &Bench, phase: Restore, strike: Strike, good: &[u8]) -> Result<()>
         &good[n..]
     };
     let errno = stream.write(more).err().and_then(|e| e.raw_os_error());
+    strike.mend(b, 1)?;
     let right = match (phase, strike.is_final()) {
         (Restore::Complete, _) => matches!(errno, Some(EPIPE | ENODEV)),
         (_, true) => errno == Some(ENODEV),
         (_, false) => matches!(errno, Some(EIO | ENODEV)),
     };
     ensure!(right, "writing fails with errno {errno:?}");
-    if strike.is_final() {
-        let seen = poll_now(&stream)?;
-        ensure!(seen.contains(PollFlags::ERR | PollFlags::HUP), "{seen:?}");
-    }
+    is_shut(&stream, strike)?;
     drop(stream);
     is_clean(b)?;
     b.is_sound(1, good)
@@ -219,11 +236,14 @@ fn restore(b: &Bench, phase: Restore, strike: Strike, good: &[u8]) -> Result<()>
 fn tracked(b: &Bench) -> Result<()> {
     let good = small(b)?;
     let sources = [Source::Hardware, Source::Software, Source::Exact];
-    for (i, strike) in Strike::ALL.into_iter().enumerate() {
+    let each = Strike::ALL.into_iter().zip(sources.into_iter().cycle());
+    // What reads all ones must be told from what has no page marked, or has changed altogether.
+    for (strike, source) in each.chain(sources.map(|source| (Strike::Lost, source))) {
         let vf = b.vf(0)?;
-        vf.dirty_start(sources[i % 3])?;
+        vf.dirty_start(source)?;
         strike.befall(b, 0)?;
         let asked = vf.dirty_get((0, 1 << 20), 4096, false);
+        strike.mend(b, 0)?;
         ensure!(
             asked.is_err() == strike.is_final(),
             "{strike:?}: {:?}",
@@ -237,6 +257,26 @@ fn tracked(b: &Bench) -> Result<()> {
         drop(vf);
         b.is_sound(0, &good)
             .with_context(|| format!("{strike:?}"))?;
+    }
+    Ok(())
+}
+
+/// Neither all ones are taken for what was read, nor are writes taken for done.
+fn no_framebuffer(b: &Bench) -> Result<()> {
+    let good = small(b)?;
+    for write in [false, true] {
+        let vf = b.vf(0)?;
+        vf.pause(0, false)?;
+        vf.fb_write(0, b"used")?;
+        Strike::Lost.befall(b, 0)?;
+        let done = match write {
+            true => vf.fb_write(0, b"lost"),
+            false => vf.fb_read(0, &mut [0; 8192]),
+        };
+        Strike::Lost.mend(b, 0)?;
+        refused(done, ENODEV).with_context(|| format!("writing: {write}"))?;
+        drop(vf);
+        b.is_sound(0, &good)?;
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use gim_uapi::Vf;
+use gpu_regs::referee::{fault, ANY};
+use vf_client::referee::{Fault, Referee};
 
 use crate::Bench;
 
@@ -23,18 +25,21 @@ pub(crate) enum Strike {
     Unbind,
     /// The GPU is taken away, and comes back.
     Remove,
+    /// The GPU is not on the bus any more, and nobody has said so: it reads all ones.
+    Lost,
 }
 
 impl Strike {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Flr,
         Self::Reset,
         Self::Disable,
         Self::Unbind,
         Self::Remove,
+        Self::Lost,
     ];
 
-    /// Lets it happen to VF `n`; afterwards VFs are there again.
+    /// Lets it happen to VF `n`; afterwards VFs are there again, after [`Self::mend`] at the latest.
     pub(crate) fn befall(self, b: &Bench, n: u32) -> Result<()> {
         match self {
             Self::Flr => b.flr(n)?,
@@ -45,10 +50,15 @@ impl Strike {
                 fs::write(driver.join("unbind"), b.pf())?;
                 fs::write(driver.join("bind"), b.pf())?;
             }
-            Self::Remove => {
-                fs::write(b.sysfs.join("remove"), "1")?;
-                fs::write("/sys/bus/pci/rescan", "1")?;
-                b.wait_path(&b.sysfs.join("driver"))?;
+            Self::Remove => b.replug(|| Ok(()))?,
+            Self::Lost => {
+                return Ok(referee()?.arm(Fault {
+                    kind: fault::PF_DEAD,
+                    function: 0,
+                    command: 0,
+                    arg: 0,
+                    count: ANY,
+                })?);
             }
         }
         if !matches!(self, Self::Flr | Self::Reset) {
@@ -57,13 +67,36 @@ impl Strike {
         b.wait_state(n, "available")
     }
 
+    /// A GPU that was lost is taken out, and another one put in.
+    pub(crate) fn mend(self, b: &Bench, n: u32) -> Result<()> {
+        if self != Self::Lost {
+            return Ok(());
+        }
+        b.replug(|| Ok(referee()?.clear_faults()?))?;
+        b.enable(4)?;
+        b.wait_state(n, "available")
+    }
+
     /// Whether files that were open before are good for nothing afterwards.
     pub(crate) fn is_final(self) -> bool {
-        matches!(self, Self::Unbind | Self::Remove)
+        matches!(self, Self::Unbind | Self::Remove | Self::Lost)
     }
 }
 
+/// The emulated GPU's debug device.
+fn referee() -> Result<Referee> {
+    Referee::find()?.context("this machine has no debug device")
+}
+
 impl Bench {
+    /// The GPU is taken away; `meanwhile`; it is found again.
+    fn replug(&self, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+        fs::write(self.sysfs.join("remove"), "1")?;
+        meanwhile()?;
+        fs::write("/sys/bus/pci/rescan", "1")?;
+        self.wait_path(&self.sysfs.join("driver"))
+    }
+
     pub(crate) fn pf(&self) -> String {
         let name = self.sysfs.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()

@@ -90,6 +90,11 @@ impl Faults {
         self.list.len()
     }
 
+    /// Whether one of this kind is armed for all times to come.
+    pub(crate) fn lasts(&self, kind: u32) -> bool {
+        self.list.iter().any(|f| f.kind == kind && f.count == ANY)
+    }
+
     /// Faults that have struck.
     pub(crate) fn hits(&self) -> u64 {
         self.hits
@@ -181,10 +186,12 @@ mod tests {
             count: ANY,
             ..late
         }));
+        assert!(f.lasts(fault::LATE) && !f.lasts(fault::GFX_HANG));
         for slot in 0..100 {
             assert!(f.strike(fault::LATE, slot % 17, (slot % 8) as u8).is_some());
         }
         f.clear();
         assert_eq!(f.armed(), 0);
+        assert!(!f.lasts(fault::LATE));
     }
 }

@@ -324,6 +324,16 @@ pub unsafe extern "C" fn gim_gpu_fault(p: *mut Instance, text: *const c_char) ->
     }
 }
 
+/// [`Gpu::pf_is_lost`].
+///
+/// # Safety
+/// As for [`enter`].
+#[no_mangle]
+pub unsafe extern "C" fn gim_gpu_pf_is_lost(p: *mut Instance) -> bool {
+    // SAFETY: by contract of this function.
+    unsafe { enter(p, false, |g, _| g.pf_is_lost()) }
+}
+
 /// [`Gpu::referee_json`]; the string goes back to [`gim_gpu_free_string`].
 ///
 /// # Safety

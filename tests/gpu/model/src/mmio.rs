@@ -116,6 +116,11 @@ impl Gpu {
         self.chip.mailbox == MailboxAccess::Bytes && addr / 4 == self.chip.regs.mailbox_control
     }
 
+    /// Whether the PF is dead for good: then the framebuffer that its BAR0 shows is gone as well.
+    pub fn pf_is_lost(&self) -> bool {
+        self.faults.lasts(fault::PF_DEAD)
+    }
+
     fn pf_dead(&mut self) -> bool {
         self.faults.strike(fault::PF_DEAD, 0, 0).is_some()
     }

@@ -157,7 +157,9 @@ fn pf_dead() {
         vsec::context(CONTEXT, 1),
         "the write was ignored"
     );
+    assert!(!r.gpu.pf_is_lost());
     r.fault("pf-dead,count=any");
+    assert!(r.gpu.pf_is_lost());
     for _ in 0..100 {
         assert_eq!(r.get(0, r.regs().config_memsize), u32::MAX);
     }
@@ -167,6 +169,7 @@ fn pf_dead() {
         "VFs answer"
     );
     r.gpu.clear_faults();
+    assert!(!r.gpu.pf_is_lost());
     assert_eq!(r.get(0, r.regs().config_memsize), 128);
 }
 
