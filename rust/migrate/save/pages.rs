@@ -4,7 +4,7 @@
 
 use super::{
     super::track::BATCH,
-    Cause,
+    tell::Cause,
     Phase,
     Save,
     Step, //
