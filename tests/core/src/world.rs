@@ -2,6 +2,14 @@
 
 //! The shell of the simulation: virtual time, interrupts, timers, slow work, and the engine between
 //! the guests and the GPU.
+//!
+//! - [`act`]: what the engine orders;
+//! - [`host`]: what the host and its operator do;
+//! - [`bus`]: somebody else takes the GPU away.
+
+mod act;
+mod bus;
+mod host;
 
 use std::{
     cmp::Reverse,
@@ -9,19 +17,16 @@ use std::{
 };
 
 use gim_core::{
-    access::Access,
     actions::Actions,
-    config::{Config, Mode, Policy},
-    engine::{Adoption, Engine, Phase},
-    event::{Action, CmdStatus, Event, MailWords, StatusSource, Work},
-    mailbox::GuestMessage,
+    config::Config,
+    engine::{Engine, Phase},
+    event::{Action, Event, MailWords, StatusSource, Work},
     types::{Ns, VfId, MAX_VFS, MS, US},
-    vf::VfState,
 };
 
 use crate::{
     gpu::Gpu,
-    guest::{Deed, Guest, Stage},
+    guest::{Deed, Guest},
     referee::Referee,
     rng::Rng,
 };
@@ -290,81 +295,6 @@ impl World {
         self.referee.after(self.now, &self.engine, &mut self.gpu)
     }
 
-    fn act(&mut self, action: Action) -> Verdict {
-        self.referee
-            .action(self.now, &action, &self.engine, &mut self.gpu)?;
-        match action {
-            Action::Command(cmd) => {
-                let issued = self.gpu.issue(self.now, cmd, &mut self.rng);
-                if let Some(what) = issued.violation {
-                    return Err(format!("{what}: {cmd:?}, seat {:?}", self.gpu.seat()));
-                }
-                if let Some(at) = issued.irq_at {
-                    let late = self.rng.within(0..2 * US);
-                    self.plan(at - self.now + late, Coming::Irq);
-                }
-            }
-            Action::ReadStatus => {
-                let status = self.gpu.read_status(self.now);
-                let source = StatusSource::Poll;
-                self.answers.push_back(Event::CmdStatus { status, source });
-            }
-            Action::ReadResets(_) if self.gpu.gone => self.answers.push_back(Event::Gone),
-            Action::ReadResets(read) => {
-                let mask = self.gpu.read_resets();
-                self.answers.push_back(Event::ResetSeen { read, mask });
-            }
-            Action::Send { vf, words, .. } => {
-                let n = vf.index();
-                if let Some(guest) = self.guests.get_mut(n) {
-                    guest.answers &= self.engine.config().protocol().ready_to_reset;
-                    if let Some(sleep) = guest.hear(&words, &mut self.rng) {
-                        self.nap(n, sleep);
-                    }
-                    if self.rng.chance(3, 4) {
-                        self.plan(50 * US, Coming::Ack(n));
-                    }
-                }
-            }
-            Action::Queue(Work::Reset(vf)) => {
-                let after = self.rng.within(10 * US..MS);
-                self.plan(after, Coming::ResetEffect(vf.index()));
-                let done = after + self.rng.within(self.weather.reset.clone());
-                self.plan(done, Coming::ResetDone(vf.index()));
-            }
-            Action::Queue(Work::Scrub(vf)) => {
-                let done = self.rng.within(self.weather.scrub.clone());
-                self.plan(done, Coming::ScrubDone(vf.index()));
-            }
-            Action::Queue(Work::Prepare(vf)) => {
-                let done = self.rng.within(10 * US..5 * MS);
-                self.plan(done, Coming::PrepareDone(vf.index()));
-            }
-            Action::Queue(Work::GpuReset) => {
-                let done = self.rng.within(300 * MS..600 * MS);
-                self.plan(done, Coming::GpuResetDone);
-            }
-            Action::Listen(vf) => {
-                if let Some(words) = self.unread[vf.index()].take() {
-                    self.answers.push_back(Event::Message { vf, words });
-                }
-            }
-            Action::Stopped => self.stopped = true,
-            Action::AllPaused => self.all_paused = true,
-            Action::Adopted { vf, ok: true } if self.fills => {
-                let fills = self.rng.within(100 * US..50 * MS);
-                self.plan(fills, Coming::Filled(vf.index()));
-            }
-            Action::Restored { vf, ok } => self.restored = Some((vf, ok)),
-            Action::Adopted { .. }
-            | Action::ClearValid(_)
-            | Action::PfRuns(_)
-            | Action::Paused(_)
-            | Action::Note(_) => {}
-        }
-        Ok(())
-    }
-
     /// Arms the timer to the engine's deadline.
     fn arm(&mut self) -> Verdict {
         self.timer += 1;
@@ -438,46 +368,6 @@ impl World {
         Ok(true)
     }
 
-    fn plan_detach(&mut self) {
-        if self.weather.bus_resets != 0 {
-            let wait = self.rng.within(0..2 * self.weather.bus_resets);
-            self.plan(wait, Coming::Detached);
-        }
-    }
-
-    /// The GPU is taken away, and will be given back.
-    pub fn detach(&mut self) -> Verdict {
-        if self.detached || self.gpu.gone {
-            return Ok(());
-        }
-        self.detached = true;
-        self.detachments += 1;
-        let lasts = self.rng.pick(&[100 * US, 10 * MS, 500 * MS, 2_000 * MS]);
-        let lasts = self.rng.within(0..lasts);
-        self.plan(lasts, Coming::Attached(self.detachments));
-        self.feed(Event::Detached)
-    }
-
-    /// The GPU is given back; until now it may have gone on.
-    pub fn attach(&mut self) -> Verdict {
-        if !self.detached || self.gpu.gone {
-            self.detached = false;
-            return Ok(());
-        }
-        self.detached = false;
-        self.reset_gpu();
-        self.unread = [None; MAX_VFS];
-        self.feed(Event::Attached)
-    }
-
-    fn reset_gpu(&mut self) {
-        let count = self.engine.count();
-        self.gpu.reset(self.now, ((1 << count) - 1) as u32);
-        for n in 0..usize::from(count) {
-            self.referee.flr(self.now, vf(n));
-        }
-    }
-
     fn work_done(&mut self, work: Work) -> Verdict {
         let ok = !self.rng.chance(self.weather.work_fails, 10_000);
         self.feed(Event::WorkDone { work, ok })
@@ -517,138 +407,6 @@ impl World {
         } else {
             self.unread[vf.index()] = Some(words);
             Ok(())
-        }
-    }
-
-    /// The host has filled a VF as a stream said; or it gives up; or it gets it wrong.
-    fn filled(&mut self, n: usize) -> Verdict {
-        let (vf, had) = (vf(n), self.engine.adoption(vf(n)));
-        match self.rng.within(0..8) {
-            0 => return self.feed(Event::ResetVf(vf)),
-            // Too early.
-            1 => {
-                self.plan(10 * MS, Coming::Filled(n));
-                return self.feed(Event::Resume(vf));
-            }
-            _ => {}
-        }
-        let loaded = self.rng.chance(3, 4);
-        let wants = [None, None, Some(Access::Init), Some(Access::Reset)];
-        let want = match loaded {
-            true => self.rng.pick(&[None, None, None, Some(Access::Fini)]),
-            false => self.rng.pick(&wants),
-        };
-        // The shell writes to the slot of a VF that is its own only. It cannot know that the VF was
-        // reset a moment ago.
-        if had == Adoption::Taken {
-            let unread = self.gpu.unread_resets() & vf.bit() != 0;
-            self.gpu.plant(vf, loaded && !unread);
-        }
-        self.restored = None;
-        self.feed(Event::Adopted { vf, loaded, want })?;
-        let told = self.restored.take();
-        if told != Some((vf, had == Adoption::Taken)) {
-            return Err(format!("{vf:?} was {had:?} and is restored: {told:?}"));
-        }
-        if had != Adoption::Taken {
-            return Ok(());
-        }
-        if self.rng.chance(1, 8) {
-            self.feed(Event::ResetVf(vf))?;
-        }
-        self.arrives(n, loaded, want);
-        match self.rng.chance(3, 4) {
-            true => self.feed(Event::Resume(vf)),
-            // The operator does, some time.
-            false => Ok(()),
-        }
-    }
-
-    /// The guest that the stream has brought.
-    fn arrives(&mut self, n: usize, loaded: bool, want: Option<Access>) {
-        let guest = &mut self.guests[n];
-        guest.stage = match want {
-            Some(Access::Init) => Stage::Asked(GuestMessage::ReqInit),
-            Some(Access::Fini) => Stage::Asked(GuestMessage::ReqFini),
-            Some(Access::Reset) => Stage::Asked(GuestMessage::ReqReset),
-            None if loaded => Stage::Loaded,
-            None => Stage::Off,
-        };
-        let sleep = match want {
-            Some(_) => 12_000 * MS,
-            None => self.rng.within(MS..200 * MS),
-        };
-        self.nap(n, sleep);
-    }
-
-    /// The operator does something at random.
-    fn host(&mut self) -> Verdict {
-        if self.guests.is_empty() {
-            return Ok(());
-        }
-        let again = self.rng.within(MS..200 * MS);
-        self.plan(again, Coming::Host);
-        let n = self.rng.within(0..self.guests.len() as u64) as usize;
-        match self.rng.within(0..26) {
-            0 => self.feed(Event::Pause(vf(n))),
-            1 => {
-                let (vf, ns) = (vf(n), self.rng.within(MS..2000 * MS));
-                self.feed(Event::Hold { vf, ns })
-            }
-            2..=4 => self.feed(Event::Resume(vf(n))),
-            5 => self.feed(Event::ResetVf(vf(n))),
-            6..=7 => self.feed(Event::PfWork(true)),
-            8..=9 => self.feed(Event::PfWork(false)),
-            10 => {
-                let share = crate::campaign::share(&mut self.rng);
-                let _ = self.engine.set_share(vf(n), share);
-                Ok(())
-            }
-            11 => {
-                let policy = self.rng.pick(&[Policy::RoundRobin, Policy::Qos]);
-                self.engine.set_policy(policy);
-                Ok(())
-            }
-            12 => {
-                let mode = self.rng.pick(&[Mode::Strict, Mode::WorkConserving]);
-                self.engine.set_mode(mode);
-                Ok(())
-            }
-            20..=23 => self.feed(Event::Adopt(vf(n))),
-            24 => {
-                // Not of a VF that the host has.
-                let loaded = self.rng.chance(1, 2);
-                let (vf, want) = (vf(n), None);
-                match self.engine.adoption(vf) {
-                    Adoption::Taken => Ok(()),
-                    _ => self.feed(Event::Adopted { vf, loaded, want }),
-                }
-            }
-            25 => {
-                if self.engine.vf_state(vf(n)) == VfState::Suspended {
-                    self.referee.seals(vf(n));
-                }
-                self.feed(Event::Seal(vf(n)))
-            }
-            18 => self.feed(Event::Look),
-            14 => self.feed(Event::PauseAll),
-            15..=16 => self.feed(Event::ResumeAll),
-            17 => {
-                let mask = self.rng.bits() as u32;
-                self.feed(Event::Busy { mask })
-            }
-            13 => {
-                let slice = self.rng.pick(&[100 * US, MS, 6 * MS, 20 * MS]);
-                // Refused where bounds on waits leave no room.
-                let _ = self.engine.set_slice(vf(n), slice);
-                Ok(())
-            }
-            _ => {
-                // A stray interrupt.
-                let status = CmdStatus::Busy;
-                let source = StatusSource::Irq;
-                self.feed(Event::CmdStatus { status, source })
-            }
         }
     }
 }
