@@ -9,6 +9,7 @@ t "module loads" load guard=0
 t "/dev/gim is root's" sh -c 'test "$(stat -c %a%u /dev/gim)" = 6000'
 t "VFs are enabled" numvfs 4
 group ioctls
+group "a GPU that is lost"
 t "VFs are disabled" numvfs 0
 t "module unloads" rmmod gim
 plan

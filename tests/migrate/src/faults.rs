@@ -261,22 +261,32 @@ fn tracked(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// Neither all ones are taken for what was read, nor are writes taken for done.
+/// Neither all ones are taken for what was read, nor are writes taken for done; at the end of the
+/// last VF as well, which the CPU may not reach.
 fn no_framebuffer(b: &Bench) -> Result<()> {
     let good = small(b)?;
-    for write in [false, true] {
-        let vf = b.vf(0)?;
+    let last = b.vf(0)?.query()?.fb_size - 8192;
+    for (n, at, write) in [
+        (0, 0, false),
+        (0, 0, true),
+        (3, last, false),
+        (3, last, true),
+    ] {
+        let vf = b.vf(n)?;
         vf.pause(0, false)?;
-        vf.fb_write(0, b"used")?;
-        Strike::Lost.befall(b, 0)?;
+        vf.fb_write(at, b"used")?;
+        Strike::Lost.befall(b, n)?;
+        let start = Instant::now();
         let done = match write {
-            true => vf.fb_write(0, b"lost"),
-            false => vf.fb_read(0, &mut [0; 8192]),
+            true => vf.fb_write(at, b"lost"),
+            false => vf.fb_read(at, &mut [0; 8192]),
         };
-        Strike::Lost.mend(b, 0)?;
-        refused(done, ENODEV).with_context(|| format!("writing: {write}"))?;
+        let took = start.elapsed();
+        Strike::Lost.mend(b, n)?;
+        refused(done, ENODEV).with_context(|| format!("VF{n} at {at:#x}, writing: {write}"))?;
+        ensure!(took < TOLD, "that took {took:?}");
         drop(vf);
-        b.is_sound(0, &good)?;
+        b.is_sound(n, &good)?;
     }
     Ok(())
 }
