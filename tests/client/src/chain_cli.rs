@@ -42,11 +42,10 @@ use signal_hook::iterator::Signals;
 use vf_client::chain::{Chain, Plan};
 use vf_client::checkpoint::Checkpoint;
 use vf_client::migration::{self, State};
-use vf_client::transport::Transport;
 use vf_client::vfio::Vfio;
 use vf_client::{Error, Result};
 
-use crate::{brief, open, Cli, Voice};
+use crate::{brief, open, Cli, Voice, Way};
 
 /// Time between two reports.
 const REPORT: Duration = Duration::from_millis(500);
@@ -182,8 +181,8 @@ fn listen(stdin: bool) -> Result<Receiver<Order>> {
 }
 
 /// A chain with all it takes to obey.
-struct Job<'a> {
-    chain: Chain<Vfio>,
+struct Job<'a, W: Way> {
+    chain: Chain<W>,
     orders: Receiver<Order>,
     voice: &'a Voice,
     steps: u64,
@@ -243,7 +242,10 @@ fn fill(vf: &Vfio, path: &std::path::Path) -> Result<()> {
 }
 
 /// Lets a VF run that was stopped by VFIO; others cannot be.
-fn run(vf: &Vfio) -> Result<()> {
+fn run<W: Way>(vf: &W) -> Result<()> {
+    let Ok(vf) = vf.vfio() else {
+        return Ok(());
+    };
     match migration::state(vf) {
         Ok((state, _)) if state != State::Running as u32 => {
             let done = migration::set_state(vf, State::Running);
@@ -259,7 +261,7 @@ enum Then {
     Left,
 }
 
-impl Job<'_> {
+impl<W: Way> Job<'_, W> {
     fn tell(&self, event: &str) -> Result<()> {
         let (done, pci) = (self.chain.steps_done(), self.chain.vf.t.name());
         self.voice.say(
@@ -351,7 +353,7 @@ impl Job<'_> {
                 self.steps
             ))),
             Ok(Order::Precopy(path)) => {
-                self.stream = Some(Stream::begin(&self.chain.vf.t, path)?);
+                self.stream = Some(Stream::begin(self.chain.vf.t.vfio()?, path)?);
                 Ok(false)
             }
             // While it works it needs no orders.
@@ -381,7 +383,7 @@ impl Job<'_> {
                 }
                 Order::StopCopy if self.stream.is_some() => {
                     if let Some(stream) = self.stream.take() {
-                        stream.end(&self.chain.vf.t)?;
+                        stream.end(self.chain.vf.t.vfio()?)?;
                     }
                     self.tell("stopped")?;
                 }
@@ -410,7 +412,7 @@ fn forsaken(order: &str) -> Error {
     ))
 }
 
-pub(crate) fn chain(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
+pub(crate) fn chain<W: Way>(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
     let plan = Plan {
         seed: args.seed,
         steps: args.steps,
@@ -423,7 +425,7 @@ pub(crate) fn chain(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
     };
     plan.check()?;
     let orders = listen(args.stdin)?;
-    let mut chain = Chain::new(open(cli)?, plan)?;
+    let mut chain = Chain::new(open::<W>(cli)?, plan)?;
     chain.start()?;
     let job = Job {
         chain,
@@ -437,11 +439,11 @@ pub(crate) fn chain(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Result<()> {
     job.work()
 }
 
-pub(crate) fn resume(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> {
+pub(crate) fn resume<W: Way>(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> {
     let orders = listen(args.stdin)?;
     let early = match args.early {
         true => {
-            let vf = open(cli)?;
+            let vf: W = open(cli)?;
             voice.say(&json!({ "event": "open" }), "open")?;
             loop {
                 match orders.recv() {
@@ -453,7 +455,7 @@ pub(crate) fn resume(cli: &Cli, args: &ResumeArgs, voice: &Voice) -> Result<()> 
                     }
                     Ok(Order::Ended) => return Err(forsaken("load")),
                     Ok(Order::Fill(path)) => {
-                        fill(&vf, &path)?;
+                        fill(vf.vfio()?, &path)?;
                         voice.say(&json!({ "event": "filled" }), "filled")?;
                     }
                     Ok(order) => eprintln!("vf-client: {order:?} cannot be done now"),

@@ -5,7 +5,8 @@
 //! asks for the GPU by mailbox ([`mailbox`]), sets up page table, interrupt ring and copy engine
 //! while it has full access ([`vf`]), submits jobs by memory and doorbell alone ([`job`],
 //! [`runner`]) and verifies every byte that the GPU was asked to write, and the bytes around
-//! them.  How the device is reached is a [`transport::Transport`]; [`vfio`] is one.
+//! them.  How the device is reached is a [`transport::Transport`]; [`vfio`] is one, [`sysfs`]
+//! another.
 
 pub mod chain;
 pub mod checkpoint;
@@ -23,6 +24,7 @@ pub mod runner;
 pub mod scrub;
 pub mod slot;
 pub mod stats;
+pub mod sysfs;
 pub mod transport;
 pub mod vf;
 pub mod vfio;

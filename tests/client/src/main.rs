@@ -20,6 +20,7 @@ use vf_client::job::Workload;
 use vf_client::pci::PciDevice;
 use vf_client::runner::{Plan, Runner};
 use vf_client::stats::{Line, Stats};
+use vf_client::sysfs::Sysfs;
 use vf_client::transport::Transport;
 use vf_client::vf::Vf;
 use vf_client::vfio::Vfio;
@@ -38,6 +39,9 @@ struct Cli {
     /// Bind the VF to vfio-pci first
     #[arg(long, global = true)]
     bind: bool,
+    /// Reach the VF through sysfs, without VFIO: in a guest VM
+    #[arg(long, global = true, conflicts_with = "bind")]
+    sysfs: bool,
     /// Print JSON, one object a line
     #[arg(long, global = true)]
     json: bool,
@@ -174,7 +178,36 @@ fn brief(s: &Stats) -> String {
     )
 }
 
-fn open(cli: &Cli) -> Result<Vfio> {
+/// A way to a VF that the command line can choose.
+trait Way: Transport + Sized {
+    fn open(pci: &PciDevice) -> Result<Self>;
+
+    /// The VFIO device, where it is one.
+    fn vfio(&self) -> Result<&Vfio>;
+}
+
+impl Way for Vfio {
+    fn open(pci: &PciDevice) -> Result<Self> {
+        Self::open(pci)
+    }
+
+    fn vfio(&self) -> Result<&Vfio> {
+        Ok(self)
+    }
+}
+
+impl Way for Sysfs {
+    fn open(pci: &PciDevice) -> Result<Self> {
+        Self::open(pci)
+    }
+
+    fn vfio(&self) -> Result<&Vfio> {
+        let what = "through sysfs a VF cannot be moved".to_owned();
+        Err(Error::Unsupported(what))
+    }
+}
+
+fn open<W: Way>(cli: &Cli) -> Result<W> {
     let Some(address) = &cli.pci else {
         return Err(Error::Unsupported(
             "name the VF: --pci 0000:03:02.0".to_owned(),
@@ -184,7 +217,7 @@ fn open(cli: &Cli) -> Result<Vfio> {
     if cli.bind {
         pci.bind_vfio()?;
     }
-    Vfio::open(&pci)
+    W::open(&pci)
 }
 
 /// What the outside wants.
@@ -221,7 +254,7 @@ impl Wishes {
     }
 }
 
-fn run(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
+fn run<W: Way>(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
     let wishes = Wishes::listen(args.stdin)?;
     let plan = Plan {
         workload: args.workload,
@@ -231,7 +264,7 @@ fn run(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
         repeat: args.repeat,
         patience: Duration::from_secs_f64(args.patience),
     };
-    let vf = open(cli)?;
+    let vf: W = open(cli)?;
     let pci = vf.name();
     let mut runner = Runner::new(vf, plan)?;
     let done = work(&mut runner, args, &wishes, voice);
@@ -244,8 +277,13 @@ fn run(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
     done
 }
 
-fn work(runner: &mut Runner<Vfio>, args: &RunArgs, wishes: &Wishes, voice: &Voice) -> Result<()> {
-    let tell = |r: &Runner<Vfio>| {
+fn work<W: Way>(
+    runner: &mut Runner<W>,
+    args: &RunArgs,
+    wishes: &Wishes,
+    voice: &Voice,
+) -> Result<()> {
+    let tell = |r: &Runner<W>| {
         let (pci, state, stats) = (r.vf.t.name(), r.state, r.vf.stats.clone());
         voice.line(&Line::Progress { pci, state, stats })
     };
@@ -269,8 +307,8 @@ fn work(runner: &mut Runner<Vfio>, args: &RunArgs, wishes: &Wishes, voice: &Voic
     runner.finish()
 }
 
-fn handshake(cli: &Cli, voice: &Voice) -> Result<()> {
-    let mut vf = Vf::attach(open(cli)?, 4096)?;
+fn handshake<W: Way>(cli: &Cli, voice: &Voice) -> Result<()> {
+    let mut vf = Vf::attach(open::<W>(cli)?, 4096)?;
     vf.start()?;
     let mib = vf.space.vram_bytes >> 20;
     let init_ns = vf.stats.max_access_wait_ns;
@@ -284,8 +322,8 @@ fn handshake(cli: &Cli, voice: &Voice) -> Result<()> {
     voice.say(&value, &text)
 }
 
-fn scrub_check(cli: &Cli, voice: &Voice) -> Result<()> {
-    let mut vf = Vf::attach(open(cli)?, scrub::DMA_BYTES)?;
+fn scrub_check<W: Way>(cli: &Cli, voice: &Voice) -> Result<()> {
+    let mut vf = Vf::attach(open::<W>(cli)?, scrub::DMA_BYTES)?;
     let report = scrub::check(&mut vf);
     let stopped = vf.stop();
     let report = report?;
@@ -304,7 +342,7 @@ fn scrub_check(cli: &Cli, voice: &Voice) -> Result<()> {
     }
 }
 
-fn raw_message(
+fn raw_message<W: Way>(
     cli: &Cli,
     message: u32,
     times: u32,
@@ -312,7 +350,7 @@ fn raw_message(
     hold: Duration,
     voice: &Voice,
 ) -> Result<()> {
-    let mut t = open(cli)?;
+    let mut t: W = open(cli)?;
     let before = mailbox::pending(&mut t);
     if before.is_some() {
         mailbox::acknowledge(&mut t)?;
@@ -369,8 +407,14 @@ fn chips(voice: &Voice) -> Result<()> {
 }
 
 /// Starts the VF, tells the host what it is told to, and waits.
-fn tell(cli: &Cli, spoil: Spoil, flicker: bool, hold: Duration, voice: &Voice) -> Result<()> {
-    let mut vf = Vf::attach(open(cli)?, 4096)?;
+fn tell<W: Way>(
+    cli: &Cli,
+    spoil: Spoil,
+    flicker: bool,
+    hold: Duration,
+    voice: &Voice,
+) -> Result<()> {
+    let mut vf = Vf::attach(open::<W>(cli)?, 4096)?;
     vf.start()?;
     // CAST: a number of MiB.
     let mib = (vf.space.vram_bytes >> 20) as u32;
@@ -392,8 +436,8 @@ fn tell(cli: &Cli, spoil: Spoil, flicker: bool, hold: Duration, voice: &Voice) -
 }
 
 /// Hangs the engine and waits until the VF works again, or not.
-fn hang(cli: &Cli, voice: &Voice) -> Result<()> {
-    let mut runner = Runner::new(open(cli)?, Plan::default())?;
+fn hang<W: Way>(cli: &Cli, voice: &Voice) -> Result<()> {
+    let mut runner = Runner::new(open::<W>(cli)?, Plan::default())?;
     runner.start()?;
     for _ in 0..20 {
         runner.step(true)?;
@@ -421,15 +465,13 @@ fn hang(cli: &Cli, voice: &Voice) -> Result<()> {
     voice.say(&value, &text)
 }
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let voice = Voice { json: cli.json };
-    let done = match &cli.command {
-        Command::Handshake => handshake(&cli, &voice),
-        Command::Run(args) => run(&cli, args, &voice),
-        Command::Chain(args) => chain_cli::chain(&cli, args, &voice),
-        Command::Resume(args) => chain_cli::resume(&cli, args, &voice),
-        Command::ScrubCheck => scrub_check(&cli, &voice),
+fn obey<W: Way>(cli: &Cli, voice: &Voice) -> Result<()> {
+    match &cli.command {
+        Command::Handshake => handshake::<W>(cli, voice),
+        Command::Run(args) => run::<W>(cli, args, voice),
+        Command::Chain(args) => chain_cli::chain::<W>(cli, args, voice),
+        Command::Resume(args) => chain_cli::resume::<W>(cli, args, voice),
+        Command::ScrubCheck => scrub_check::<W>(cli, voice),
         Command::RawMsg {
             message,
             hold_ms,
@@ -440,7 +482,7 @@ fn main() -> ExitCode {
                 Duration::from_millis(*wait_ms),
                 Duration::from_millis(*hold_ms),
             );
-            raw_message(&cli, *message, *times, wait, hold, &voice)
+            raw_message::<W>(cli, *message, *times, wait, hold, voice)
         }
         Command::Tell {
             spoil,
@@ -448,10 +490,19 @@ fn main() -> ExitCode {
             hold_ms,
         } => {
             let hold = Duration::from_millis(*hold_ms);
-            tell(&cli, *spoil, *flicker, hold, &voice)
+            tell::<W>(cli, *spoil, *flicker, hold, voice)
         }
-        Command::Chips => chips(&voice),
-        Command::Hang => hang(&cli, &voice),
+        Command::Chips => chips(voice),
+        Command::Hang => hang::<W>(cli, voice),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let voice = Voice { json: cli.json };
+    let done = match cli.sysfs {
+        true => obey::<Sysfs>(&cli, &voice),
+        false => obey::<Vfio>(&cli, &voice),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,15 @@ impl Mapping {
         Self::new(base, len, "memory for DMA")
     }
 
+    /// Maps `len` bytes of zeroed memory of huge pages of 2 MiB, which stay where they are.
+    pub fn huge(len: usize) -> Result<Self> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        let flags = MapFlags::SHARED | MapFlags::POPULATE | MapFlags::HUGETLB | MapFlags::HUGE_2MB;
+        // SAFETY: The kernel chooses the address, so no memory of this program is replaced.
+        let base = unsafe { mmap_anonymous(std::ptr::null_mut(), len, prot, flags) };
+        Self::new(base, len, "huge pages")
+    }
+
     fn new(base: rustix::io::Result<*mut c_void>, len: usize, what: &str) -> Result<Self> {
         let fail = |cause: &str| Error::transport(format!("mapping {len} bytes of {what}"), cause);
         let base = base.map_err(|e| fail(&e.to_string()))?;

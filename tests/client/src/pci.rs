@@ -7,6 +7,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use gpu_regs::chip::Chip;
+
 use crate::error::{Error, Result};
 
 const BUS: &str = "/sys/bus/pci";
@@ -65,6 +67,17 @@ impl PciDevice {
             u16::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
         };
         Some((read("vendor")?, read("device")?))
+    }
+
+    /// The chip that it is a VF of.
+    pub fn vf_chip(&self) -> Result<&'static Chip> {
+        let chip = self.ids().and_then(|(_, device)| Chip::by_device(device));
+        chip.ok_or_else(|| {
+            let address = &self.address;
+            Error::Unsupported(format!(
+                "{address} is no VF of a GPU that this program knows"
+            ))
+        })
     }
 
     /// Name of the driver that it is bound to.
@@ -130,7 +143,8 @@ impl PciDevice {
         )))
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<()> {
+    /// Writes to one of its files.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
         write(&self.dir().join(name), text)
     }
 }

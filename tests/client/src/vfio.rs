@@ -48,15 +48,7 @@ pub struct Vfio {
 impl Vfio {
     /// Opens the VF.  The kernel resets the function when it is opened.
     pub fn open(pci: &PciDevice) -> Result<Self> {
-        let chip = pci
-            .ids()
-            .and_then(|(_, device)| Chip::by_device(device))
-            .ok_or_else(|| {
-                Error::Unsupported(format!(
-                    "{} is no VF of a GPU that this program knows",
-                    pci.address()
-                ))
-            })?;
+        let chip = pci.vf_chip()?;
         pci.wait_vfio_group()?;
         let fail = |what: &str, e: &dyn std::fmt::Display| {
             Error::transport(format!("{what} of {}", pci.address()), e)

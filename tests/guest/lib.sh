@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+# Guest VMs in the host VM: stock QEMU with KVM, a VF passed through, the client in the guest.
+# Source it after tests/vm/lib.sh.
+
+GUEST_KERNEL=/usr/lib/modules/$(uname -r)/vmlinuz
+GUEST_MEM=192
+
+# The debug kernel is none that a guest could boot, and has no KVM.
+[ -z "$SLOW" ] || skip "guest VMs need the stock kernel"
+
+# hosts: gim with four VFs, KVM, and VFIO with migration.
+hosts() {
+	load guard=0 && load_vfio && numvfs 4 || return 1
+	modprobe kvm_amd || modprobe kvm_intel
+	[ -w /dev/kvm ]
+}
+# guest NAME N CLIENT-ARGUMENTS [QEMU-OPTION...]: a guest VM with VF N.  Its console is NAME.console,
+# what the client says NAME.out, QEMU's own words NAME.qemu, its monitor NAME.qmp, all in /tmp.
+guest() {
+	g=$1 n=$2 args=$3
+	shift 3
+	rm -f "/tmp/$g".*
+	qemu-system-x86_64 -M q35 -accel kvm -cpu host -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
+		-serial "file:/tmp/$g.console" -serial "file:/tmp/$g.out" -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
+		-device "vfio-pci,id=vf,host=$(vf "$n"),enable-migration=on" \
+		-kernel "$GUEST_KERNEL" -initrd /gim/build/guest.cpio \
+		-append "console=ttyS0 loglevel=4 hugepages=8 panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 &
+	echo $! > "/tmp/$g.pid"
+}
+# qmp NAME COMMAND...: see tests/guest/qmp.
+qmp() {
+	g=$1
+	shift
+	tests/guest/qmp "/tmp/$g.qmp" "$@"
+}
+# said NAME REGEX: the client in the guest has said so.
+said() { grep -qs "$2" "/tmp/$1.out"; }
+# says NAME REGEX SECONDS: it will; else everything that there is to see of the guest.
+says() {
+	wait_for "$3" said "$1" "$2" || ! guest_state "$1"
+}
+# up NAME: it has booted, which takes 20 s where nothing else runs.
+up() { says "$1" '^guest up' 90; }
+lives() { kill -0 "$(cat "/tmp/$1.pid")" 2> /dev/null; }
+dead() { ! lives "$1"; }
+# ends NAME SECONDS: it powers itself off, and the client was content.
+ends() {
+	wait_for "$2" dead "$1" && says "$1" '^guest ended 0' 1 && cat "/tmp/$1.out"
+}
+guest_state() {
+	for f in qemu console out; do
+		echo "$1.$f:"
+		tail -n 12 "/tmp/$1.$f"
+	done
+}
+# The guests that are left, so that a test that fails does not wait for them.
+kill_guests() {
+	for p in /tmp/*.pid; do kill -9 "$(cat "$p")" 2> /dev/null; done
+	true
+}
