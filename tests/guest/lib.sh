@@ -15,6 +15,10 @@ hosts() {
 	modprobe kvm_amd || modprobe kvm_intel
 	[ -w /dev/kvm ]
 }
+# Nothing tells which memory the device writes: QEMU takes all of it to be dirty, when the guest has
+# stopped; not before, or it would never come to an end.
+VFIO=enable-migration=on,x-pre-copy-dirty-page-tracking=off
+
 # guest NAME N CLIENT-ARGUMENTS [QEMU-OPTION...]: a guest VM with VF N.  Its console is NAME.console,
 # what the client says NAME.out, QEMU's own words NAME.qemu, its monitor NAME.qmp, all in /tmp.
 guest() {
@@ -23,16 +27,22 @@ guest() {
 	rm -f "/tmp/$g".*
 	qemu-system-x86_64 -M q35 -accel kvm -cpu host -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
 		-serial "file:/tmp/$g.console" -serial "file:/tmp/$g.out" -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
-		-device "vfio-pci,id=vf,host=$(vf "$n"),enable-migration=on" \
+		-device "vfio-pci,id=vf,host=$(vf "$n"),$VFIO" \
 		-kernel "$GUEST_KERNEL" -initrd /gim/build/guest.cpio \
-		-append "console=ttyS0 loglevel=4 hugepages=8 panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 &
+		-append "console=ttyS0 loglevel=4 hugepages=8 init_on_free=1 panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 &
 	echo $! > "/tmp/$g.pid"
 }
-# qmp NAME COMMAND...: see tests/guest/qmp.
-qmp() {
-	g=$1
-	shift
-	tests/guest/qmp "/tmp/$g.qmp" "$@"
+qmp() { tests/guest/qmp "$@"; }
+# target NAME N CLIENT-ARGUMENTS: a QEMU that waits for a guest, to have it with VF N.
+target() {
+	guest "$1" "$2" "$3" -incoming defer
+	qmp "@$1" precopy migrate-incoming "{\"uri\":\"unix:/tmp/$1.wire\"}"
+}
+# departs FROM TO WORD...: FROM sets out for TO, and then is told more.
+departs() {
+	from=$1 to=$2
+	shift 2
+	qmp "@$from" precopy migrate "{\"uri\":\"unix:/tmp/$to.wire\"}" "$@"
 }
 # said NAME REGEX: the client in the guest has said so.
 said() { grep -qs "$2" "/tmp/$1.out"; }

@@ -17,7 +17,7 @@ t "a guest boots with it" boots
 t "its client works" says a ' Running: [1-9]' 60
 t "the host has it on the engine" is_state vf1 active
 may_move() {
-	qmp a query-migrate > /tmp/may
+	qmp @a query-migrate > /tmp/may
 	cat /tmp/may
 	! grep -q blocked /tmp/may
 }
@@ -25,11 +25,11 @@ t "QEMU would migrate it" may_move
 # QEMU takes the VF to STOP, by RUNNING_P2P: it has no turn meanwhile.
 ran() { referee get run_ns --vf 0; }
 stands() {
-	qmp a stop || return 1
+	qmp @a stop || return 1
 	before=$(ran)
 	sleep 2
 	after=$(ran)
-	qmp a cont
+	qmp @a cont
 	echo "$before ns before, $after after"
 	[ "$before" = "$after" ] && [ "$before" -gt 0 ]
 }
