@@ -19,7 +19,7 @@ KDIR ?= $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
 in_root := scripts/in-root
 export GIM_GOAL = $(firstword $(MAKECMDGOALS) modules)
 
-.PHONY: modules modules_install clean setup build demo demo-migrate check check-debug bench fmt help
+.PHONY: modules modules_install clean setup build demo demo-migrate demo-vm check check-debug bench fmt help
 
 modules:
 ifneq ($(KDIR),)
@@ -46,6 +46,10 @@ demo: build
 demo-migrate: build
 	@$(in_root) scripts/demo-migrate
 
+# A guest VM moves with its VF from one host VM to another, by a stock QEMU.
+demo-vm: build
+	@$(in_root) scripts/demo-vm
+
 check: build
 	@GIM_CHECK_CHIP=$(CHIP) scripts/check
 
@@ -68,6 +72,7 @@ help:
 	@echo "make setup        only the build root (cache: \$$GIM_CACHE, default ~/.cache/gim)"
 	@echo "make build        everything that demo and check run"
 	@echo "make demo-migrate a running VF moves to another host"
+	@echo "make demo-vm      a guest VM moves with its VF to another host, by a stock QEMU"
 	@echo "make check-debug  the tests on a kernel with KASAN, lockdep and kmemleak (slow)"
 	@echo "make bench        figures, as ratios against a baseline in the same run"
 	@echo "make fmt          formats every Rust file"

@@ -12,7 +12,7 @@ t "the host is ready" hosts
 bind_both() { bind_to gim-vfio-pci 0 && bind_to gim-vfio-pci 1; }
 t "VFs are bound" bind_both
 
-job="chain --steps 500 --spread $((8 << 20)) --rate $((1 << 20))"
+job="chain --steps 500 --spread $((8 << 20)) --rate $((1 << 20)) --patience 60"
 boots() {
 	guest a 0 "$job"
 	target b 1 "$job" && up a && says a '^at ' 60

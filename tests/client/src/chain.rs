@@ -70,6 +70,9 @@ pub struct Chain<T: Transport> {
     /// From when, and from which job on, the rate counts.
     since: (Duration, u64),
     last_done: Duration,
+    /// How long a job may take before it counts as a hang.  The clock of a guest VM goes on while it
+    /// is moved.
+    pub patience: Duration,
 }
 
 impl<T: Transport> Chain<T> {
@@ -84,6 +87,7 @@ impl<T: Transport> Chain<T> {
             flight: VecDeque::new(),
             since: (Duration::ZERO, 0),
             last_done: Duration::ZERO,
+            patience: FENCE_LIMIT,
         })
     }
 
@@ -216,7 +220,7 @@ impl<T: Transport> Chain<T> {
 
     fn check_hang(&mut self, now: Duration, fence: u32) -> Result<()> {
         let waited = now.saturating_sub(self.last_done);
-        if waited < FENCE_LIMIT {
+        if waited < self.patience {
             return Ok(());
         }
         let seq = self.flight.front().map_or(0, |f| f.seq);
@@ -327,6 +331,7 @@ impl<T: Transport> Chain<T> {
             flight: saved.chain.flight.clone(),
             since: (Duration::ZERO, 0),
             last_done: Duration::ZERO,
+            patience: FENCE_LIMIT,
         })
     }
 }

@@ -45,7 +45,7 @@ use vf_client::migration::{self, State};
 use vf_client::vfio::Vfio;
 use vf_client::{Error, Result};
 
-use crate::{brief, open, Cli, Voice, Way};
+use crate::{brief, open, seconds, Cli, Voice, Way};
 
 /// Time between two reports.
 const REPORT: Duration = Duration::from_millis(500);
@@ -76,6 +76,9 @@ pub(crate) struct ChainArgs {
     /// Write all of it before the first step
     #[arg(long)]
     prefill: bool,
+    /// How long a job may take before it counts as a hang, in seconds
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    patience: f64,
     /// Freeze by itself when so many steps are done
     #[arg(long)]
     at_step: Option<u64>,
@@ -426,6 +429,7 @@ pub(crate) fn chain<W: Way>(cli: &Cli, args: &ChainArgs, voice: &Voice) -> Resul
     plan.check()?;
     let orders = listen(args.stdin)?;
     let mut chain = Chain::new(open::<W>(cli)?, plan)?;
+    chain.patience = Duration::from_secs_f64(args.patience);
     chain.start()?;
     let job = Job {
         chain,
