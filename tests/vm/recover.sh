@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=4,vram_mb=512
+# vm: --steady --gpu vfs=4,vram_mb=512
 # SPDX-License-Identifier: GPL-2.0
 # The GPU itself does not answer; guests that exceed their limits.
 # shellcheck source=tests/vm/lib.sh
