@@ -26,6 +26,8 @@ pub(super) struct Holder {
     pub(super) kind: Access,
     /// When READY was sent; `None` while the world is being switched.
     pub(super) ready: Option<Ns>,
+    /// Its guest has acknowledged READY, so it has read it.
+    pub(super) read: bool,
     /// How long others that can run had waited when it was granted, if that has to be made up for.
     pub(super) waited: Ns,
 }

@@ -411,7 +411,7 @@ impl Engine {
             Event::Timer => {}
             Event::CmdStatus { status, source } => self.status(status, source, out),
             Event::Message { vf, words } => self.message(vf, &words, out),
-            Event::MessageAck(vf) => out.push(Action::ClearValid(vf)),
+            Event::MessageAck(vf) => self.acknowledged(vf, out),
             Event::ResetSeen { read, mask } => self.reads_answer(read, mask, out),
             Event::Look => self.look(out),
             Event::WorkDone { work, ok } => self.work_done(work, ok, out),

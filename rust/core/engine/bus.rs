@@ -89,8 +89,6 @@ impl Engine {
         self.forget_reads();
         // A reset that guests were still to get ready for has come.
         self.ready = Ready::NONE;
-        self.holder = None;
-        self.owed = 0;
         self.slot = Slot::NONE;
         self.overrun_from = None;
         let gone = self.phase == Phase::Gone;
@@ -103,6 +101,8 @@ impl Engine {
         if self.phase == Phase::Recovering {
             let _ = self.lose_vfs(gone, out);
         }
+        self.holder = None;
+        self.owed = 0;
     }
 
     /// The GPU is given back, in the state that follows a reset, and set up anew.

@@ -115,6 +115,7 @@ impl Engine {
         };
         self.holder = Some(Holder {
             kind: Access::Fini,
+            read: false,
             ..holder
         });
         if holder.ready.is_some() {
@@ -130,6 +131,14 @@ impl Engine {
             self.reset(vf, ResetReason::GuestRequest, out);
         }
         true
+    }
+
+    /// A VF has acknowledged what was sent to it last.
+    pub(super) fn acknowledged(&mut self, vf: VfId, out: &mut Actions) {
+        if let Some(holder) = self.holder.as_mut().filter(|holder| holder.vf == vf) {
+            holder.read |= holder.ready.is_some();
+        }
+        out.push(Action::ClearValid(vf));
     }
 
     /// Remembers what the guest wants; a later request replaces an earlier one.

@@ -83,11 +83,13 @@ impl Engine {
         }
     }
 
-    /// A request that was not answered yet survives one reset that its guest did not cause.
+    /// A request that was not answered yet survives one reset that its guest did not cause. READY
+    /// that nobody has read when the GPU is reset is no answer: it was wiped with the mailbox.
     pub(super) fn keep_request(&mut self, vf: VfId, reason: ResetReason) {
         let mut unanswered = None;
         if let Some(holder) = self.holder.filter(|holder| holder.vf == vf) {
-            if holder.ready.is_none() {
+            let wiped = reason == ResetReason::GpuReset && !holder.read;
+            if holder.ready.is_none() || wiped {
                 unanswered = Some(holder.kind);
             }
             self.end_access();

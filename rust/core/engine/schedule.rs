@@ -436,6 +436,7 @@ impl Engine {
             vf,
             kind,
             ready: None,
+            read: false,
             waited: self.longest_wait(),
         });
         self.delayed &= !vf.bit();

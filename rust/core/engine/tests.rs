@@ -30,6 +30,7 @@ cases! {
     every_message_in_every_state,
     reset_by_the_guest_empties_the_seat_only_when_that_is_certain,
     a_hung_command_is_read_once_more_then_blamed,
+    access_that_its_guest_has_not_read_of_survives_a_gpu_reset,
     sixteen_vfs_in_one_event_fit_into_the_list,
     late_and_senseless_events_change_nothing,
     a_hold_ends_by_itself,
@@ -372,6 +373,22 @@ fn a_hung_command_is_read_once_more_then_blamed() {
     assert_eq!(reads.count(), 6, "2, 4, 8, 16, 32 and 50 ms");
     assert!(bench.seen.contains(&Action::Queue(Work::Reset(vf(0)))));
     assert_eq!(bench.said(vf(0)), [HostMessage::FlrNotification]);
+}
+
+fn access_that_its_guest_has_not_read_of_survives_a_gpu_reset() {
+    for read in [false, true] {
+        let (mut bench, f) = (Bench::new(2), vf(0));
+        bench.send(f, GuestMessage::ReqInit);
+        bench.settle();
+        assert!(bench.said(f).contains(&HostMessage::Ready));
+        if read {
+            bench.feed(Event::MessageAck(f));
+        }
+        bench.feed(Event::Detached);
+        bench.feed(Event::Attached);
+        bench.settle();
+        assert_eq!(bench.said(f).contains(&HostMessage::Ready), !read);
+    }
 }
 
 fn sixteen_vfs_in_one_event_fit_into_the_list() {

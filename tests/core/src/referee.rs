@@ -43,6 +43,8 @@ struct Vf {
     told: Option<Told>,
     /// Its oldest request that was neither answered nor refused.
     asked: Option<Ns>,
+    /// READY was sent for it, and its guest has not acknowledged it.
+    unread: bool,
     /// Its last request.
     message: Option<GuestMessage>,
     /// Both as they were before that.

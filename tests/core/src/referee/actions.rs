@@ -4,7 +4,7 @@
 
 use gim_core::{
     engine::{Engine, Phase, READY_WAIT},
-    event::{Action, Cmd, CmdKind, Note, Work},
+    event::{Action, Cmd, CmdKind, Note, ResetReason, Work},
     guard::Limit,
     mailbox::{GuestMessage, HostMessage},
     switch::Seat,
@@ -113,6 +113,7 @@ impl Referee {
         let Some(asked) = each.asked.take() else {
             return no(format!("READY for {vf:?}, which did not ask"));
         };
+        each.unread = true;
         self.answered += 1;
         self.answer_max = self.answer_max.max(now - asked);
         // What the guest did to itself since the last look is not the driver's fault.
@@ -255,6 +256,7 @@ impl Referee {
                 if matches!(to, VfState::Resetting | VfState::Unavailable) {
                     each.spoil();
                 }
+                each.unread &= to == VfState::FullAccess;
                 if to == VfState::FullAccess {
                     let unloads = each.message == Some(GuestMessage::ReqFini);
                     each.may_read = unloads || std::mem::take(&mut each.prepared);
@@ -274,8 +276,12 @@ impl Referee {
                 (each.asked, each.message) = each.before;
             }
             // A guest that is told of its reset asks again.
-            Note::Reset { vf, .. } => {
+            Note::Reset { vf, reason } => {
                 let each = &mut self.vfs[vf.index()];
+                if each.unread && reason == ResetReason::GpuReset {
+                    // It was wiped with the mailbox, and so has not been given.
+                    each.asked = Some(now);
+                }
                 if each.message != Some(GuestMessage::ReqReset) {
                     each.asked = each.asked.map(|_| now);
                 }

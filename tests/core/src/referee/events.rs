@@ -38,6 +38,7 @@ impl Referee {
                     self.asked += 1;
                 }
             }
+            Event::MessageAck(vf) => self.vfs[vf.index()].unread = false,
             Event::WorkDone { work, ok } => match work {
                 Work::Reset(vf) => self.vfs[vf.index()].reset = false,
                 Work::GpuReset => self.gpu_reset = false,
