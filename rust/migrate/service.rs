@@ -18,6 +18,7 @@ use kernel::{
 
 use super::{
     header,
+    phase::Move,
     restore::RestoreStream,
     save::{
         SaveStream,
@@ -41,6 +42,7 @@ use crate::{
         uapi, //
     },
     gim_core::{
+        migrate::Phase,
         rounds::Limits,
         types::VfId,
         vf::VfState, //
@@ -242,6 +244,11 @@ impl Provider for Service {
 
     fn pause(&self, vf: u32) -> Result {
         let (gpu, vf, _) = self.enter(vf)?;
+        // Another one's to be filled: it is off the engine as it is, and let go by whoever fills it.
+        let filled = |mv: &mut Move, now| mv.refresh(now) == Phase::Restoring;
+        if self.port.moving(&gpu, vf, filled) {
+            return Err(EBUSY);
+        }
         gpu.hold_vf_after_access(vf, PAUSE_LIMIT_MS)
     }
 

@@ -80,6 +80,8 @@ pub(crate) struct Migration {
 
 struct Own {
     state: State,
+    /// We have paused the VF, which a state may not tell: ERROR is reached from everywhere.
+    paused: bool,
     /// The PF's driver, once it has done something for us.
     link: Option<Link>,
     /// The file of the session that goes on.
@@ -97,6 +99,7 @@ impl Migration {
                 vf,
                 own <- new_mutex!(Own {
                     state: State::Running,
+                    paused: false,
                     link: None,
                     file: None,
                     stale: None,
@@ -212,6 +215,7 @@ impl Migration {
                 own.state = failed(own.state, step, e == ENODEV);
             })?;
             own.state = to;
+            own.paused = to.paused();
             if let Some(file) = &own.file {
                 file.tell(to.precopy(), v2);
             }
@@ -310,7 +314,7 @@ impl Own {
             // It can only be one: no session begins before the last one has ended.
             self.stale = Some(file);
         }
-        if self.state.paused() {
+        if core::mem::take(&mut self.paused) {
             if let Some(Ok(visit)) = self.link.map(|link| link.enter()) {
                 let _ = visit.resume();
             }

@@ -18,6 +18,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("a file that is closed early changes nothing", closed_file),
     ("a device that is closed lets its VF go", closed_device),
     ("what /dev/gim has is not taken", claimed),
+    (
+        "one that /dev/gim has is not filled, and is not left paused",
+        claimed_target,
+    ),
     ("a VF in use can be restored anew", in_use),
 ];
 
@@ -137,14 +141,20 @@ fn closed_device(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn claimed(b: &Bench) -> Result<()> {
-    let vf = b.open(0)?;
+/// VF0 through `/dev/gim`.
+fn by_gim(b: &Bench) -> Result<gim_uapi::Vf> {
     let parts: Vec<u32> = b
         .gpu
         .split([':', '.'])
         .map(|part| u32::from_str_radix(part, 16))
         .collect::<Result<_, _>>()?;
-    let other = gim_uapi::open_vf((parts[0], parts[1], (parts[2] << 3) | parts[3]), 0)?;
+    let at = (parts[0], parts[1], (parts[2] << 3) | parts[3]);
+    Ok(gim_uapi::open_vf(at, 0)?)
+}
+
+fn claimed(b: &Bench) -> Result<()> {
+    let vf = b.open(0)?;
+    let other = by_gim(b)?;
     let stream = other.save(Some(gim_uapi::Source::Auto))?;
     refused(set_state(&vf, State::PreCopy), EBUSY)?;
     is(&vf, State::Running)?;
@@ -155,6 +165,31 @@ fn claimed(b: &Bench) -> Result<()> {
     drop(stream);
     let _file = begin(&vf, State::PreCopy)?;
     refused(other.save(Some(gim_uapi::Source::Auto)), EBUSY)
+}
+
+fn claimed_target(b: &Bench) -> Result<()> {
+    let other = by_gim(b)?;
+    let vf = b.open(0)?;
+    let stream = other.restore()?;
+    for state in [State::Resuming, State::RunningP2p] {
+        refused(set_state(&vf, state), EBUSY)?;
+        is(&vf, State::Running)?;
+    }
+    drop(stream);
+    b.wait_state(0, "available")?;
+    let stream = other.save(Some(gim_uapi::Source::Auto))?;
+    refused(set_state(&vf, State::Resuming), EBUSY)?;
+    is(&vf, State::Error)?;
+    ensure!(b.state(0)? == "suspended");
+    // It was paused on the way there, which does not outlast the reset.
+    reset(&vf)?;
+    is(&vf, State::Running)?;
+    drop(stream);
+    b.wait_state(0, "available")?;
+    let _stream = other.save(Some(gim_uapi::Source::Auto))?;
+    refused(set_state(&vf, State::Resuming), EBUSY)?;
+    drop(vf);
+    b.wait_state(0, "available")
 }
 
 fn in_use(b: &Bench) -> Result<()> {
