@@ -20,16 +20,20 @@ hosts() {
 VFIO=enable-migration=on,x-pre-copy-dirty-page-tracking=off
 
 # guest NAME N CLIENT-ARGUMENTS [QEMU-OPTION...]: a guest VM with VF N.  Its console is NAME.console,
-# what the client says NAME.out, QEMU's own words NAME.qemu, its monitor NAME.qmp, all in /tmp.
+# what the client says NAME.out, what it is told NAME.in, QEMU's own words NAME.qemu, its monitor NAME.qmp,
+# all in /tmp.  VF may be an address, too.
 guest() {
 	g=$1 n=$2 args=$3
 	shift 3
+	case $n in *:*) ;; *) n=$(vf "$n") ;; esac
 	rm -f "/tmp/$g".*
-	qemu-system-x86_64 -M q35 -accel kvm -cpu host -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
-		-serial "file:/tmp/$g.console" -serial "file:/tmp/$g.out" -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
-		-device "vfio-pci,id=vf,host=$(vf "$n"),$VFIO" \
+	mkfifo "/tmp/$g.in"
+	# Whoever waits for it is not to wait for its CPU.  It has both ends of its input, which so never ends.
+	nice qemu-system-x86_64 -M q35 -accel kvm -cpu host -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
+		-serial "file:/tmp/$g.console" -chardev "file,id=line,path=/tmp/$g.out,input-path=/tmp/$g.in" -serial chardev:line -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
+		-device "vfio-pci,id=vf,host=$n,$VFIO" \
 		-kernel "$GUEST_KERNEL" -initrd /gim/build/guest.cpio \
-		-append "console=ttyS0 loglevel=4 hugepages=8 init_on_free=1 panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 &
+		-append "console=ttyS0 loglevel=4 hugepages=8 init_on_free=1 panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 3<> "/tmp/$g.in" &
 	echo $! > "/tmp/$g.pid"
 }
 qmp() { tests/guest/qmp "$@"; }
