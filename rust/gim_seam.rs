@@ -32,3 +32,9 @@ impl kernel::Module for SeamModule {
         Ok(Self)
     }
 }
+
+impl Drop for SeamModule {
+    fn drop(&mut self) {
+        registry::exit();
+    }
+}

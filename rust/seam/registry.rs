@@ -35,6 +35,11 @@ pub(crate) fn init() {
     unsafe { LIST.init() };
 }
 
+/// Frees the list, which is empty: whoever registers holds the module. The last act of the module.
+pub(crate) fn exit() {
+    LIST.lock().entries = KVec::new();
+}
+
 struct Inner {
     open: bool,
     /// Calls that are inside.
