@@ -57,7 +57,7 @@ check-debug: build
 	@GIM_CHECK_CHIP=$(CHIP) scripts/check-debug
 
 bench: build
-	@$(in_root) scripts/bench $(BENCH)
+	@$(in_root) scripts/bench '$(or $(BENCH),.)'
 
 fmt: setup
 	@$(in_root) scripts/lint fmt
