@@ -15,13 +15,13 @@ echo "host 1: gim, 4 VFs; the guest's job would end like this without a guest an
 vf-client --pci "$(vf 1)" $job > /tmp/stays || fail "it does not work at all"
 tail -n 1 /tmp/stays
 echo "host 1: $(qemu-system-x86_64 --version | head -n 1), unmodified: a guest VM starts with VF0"
-guest a 0 "$job --rate $2 --patience 60"
+guest a 0 "$job --rate $2 --patience 60 --stdin"
 network 10.9.0.1 10.9.0.2
 (up a && says a '^at ' 60) || fail "the guest does not work"
 echo "host 1: $(grep '^guest up' /tmp/a.out); its client works"
 wait_for 300 bash -c ": < /dev/tcp/10.9.0.2/7002" 2> /dev/null || fail "host 2 is not ready"
 echo "host 1: QMP: migrate tcp:10.9.0.2:7000"
-qmp @a precopy migrate '{"uri":"tcp:10.9.0.2:7000"}' iterates wait=completed > /tmp/moved || fail "it does not leave: $(cat /tmp/moved)"
+GUEST_WAIT=400 qmp @a precopy migrate '{"uri":"tcp:10.9.0.2:7000"}' iterates wait=completed > /tmp/moved || fail "it does not leave: $(cat /tmp/moved)"
 referee when --vf 0 > /tmp/when
 grep '^at .* steps$' /tmp/a.out | tail -n 1 | sed 's/^/host 1: the client was last seen here /'
 qmp @a quit > /tmp/quit

@@ -56,6 +56,8 @@ says() {
 }
 # up NAME: it has booted, which takes 20 s where nothing else runs.
 up() { says "$1" '^guest up' 90; }
+# hurry NAME: its job has run long enough.
+hurry() { echo hurry > "/tmp/$1.in"; }
 lives() { kill -0 "$(cat "/tmp/$1.pid")" 2> /dev/null; }
 dead() { ! lives "$1"; }
 # ends NAME SECONDS: it powers itself off, and the client was content.

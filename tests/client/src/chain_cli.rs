@@ -24,6 +24,8 @@
 //! `stop` when it is frozen (`stopped`: all is in PATH); the target is told `fill PATH` when it
 //! is open (`filled`), and `go` lets the VF run.
 //!
+//! A chain with `--rate` that is told `hurry` while it works does the rest as fast as it can.
+//!
 //! `dump` must come after the VF was paused: what the engine writes to the client's memory before
 //! is part of the job.  A client that waits for an order and whose standard input ends is told
 //! nothing any more: it fails.  At the end both verify, give the GPU back and say `done` with the digest.
@@ -114,6 +116,7 @@ enum Order {
     Thaw,
     Exit,
     Go,
+    Hurry,
     Load,
     Precopy(PathBuf),
     StopCopy,
@@ -142,6 +145,7 @@ impl Order {
             "thaw" => Self::Thaw,
             "exit" => Self::Exit,
             "go" => Self::Go,
+            "hurry" => Self::Hurry,
             "load" => Self::Load,
             _ => return None,
         })
@@ -355,6 +359,10 @@ impl<W: Way> Job<'_, W> {
                 "told to end after {done} of {} steps",
                 self.steps
             ))),
+            Ok(Order::Hurry) => {
+                self.chain.hurry();
+                Ok(false)
+            }
             Ok(Order::Precopy(path)) => {
                 self.stream = Some(Stream::begin(self.chain.vf.t.vfio()?, path)?);
                 Ok(false)
