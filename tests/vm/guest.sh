@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --smp 1 --timeout 240 --gpu vfs=4,vram_mb=256,dirty_tracking=on
+# vm: --smp 1 --timeout 400 --gpu vfs=4,vram_mb=256,dirty_tracking=on
 # SPDX-License-Identifier: GPL-2.0
 # A guest VM of a stock QEMU with a VF of its own: the client in it works and verifies.
 # shellcheck source=tests/vm/lib.sh
@@ -10,7 +10,7 @@
 t "the host is ready" hosts
 t "VF0 is bound" bind_to gim-vfio-pci 0
 boots() {
-	guest a 0 "run --seconds 8 --patience 30"
+	guest a 0 "run --seconds 0 --stdin --patience 60" -action reboot=reset
 	up a
 }
 t "a guest boots with it" boots
@@ -34,7 +34,19 @@ stands() {
 	[ "$before" = "$after" ] && [ "$before" -gt 0 ]
 }
 t "a guest that is stopped has no time on the engine" stands
-t "the client has verified everything" ends a 60
+# QEMU resets the VF in the middle of its work; the guest boots anew and asks for it again.
+# The reset may have cut a line in the middle.
+ups() { grep -o 'guest up' /tmp/a.out | wc -l; }
+again() { [ "$(ups)" = 2 ]; }
+reboots() {
+	resets=$(stat vf1 resets)
+	qmp @a system_reset && wait_for 10 sh -c "[ $resets -lt \$(sed -n 's/^resets //p' $PCI/$PF/sriov_admin/vf1/stats) ]" &&
+		wait_for 90 again || ! guest_state a
+}
+t "a guest that is reset in the middle of its work boots again" reboots
+worked() { tail -n 1 /tmp/a.out | grep -q ' Running: [1-9]'; }
+finishes() { wait_for 60 worked && echo end > /tmp/a.in && ends a 60 || ! guest_state a; }
+t "the client works again, and has verified everything" finishes
 t "the VF is free" wait_for 10 is_state vf1 available
 t "no protocol violation" test "$(referee get violations)" = 0
 t "VFs are disabled" wait_for 10 numvfs 0
