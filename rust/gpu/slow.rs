@@ -40,8 +40,8 @@ use crate::{
 const TRIES: u32 = 200;
 const PAUSE_MS: i64 = 10;
 
-/// How long a guest that asks for a reset may take to see the acknowledgement, which the reset
-/// wipes: it looks every 5 ms (gpu-iov-hardware.md, 4.3).
+/// How long guests may take to see what they were told just now, which the reset wipes: that their
+/// request for it was taken, or that the GPU is reset. They look every 5 ms (gpu-iov-hardware.md, 4.3).
 const ACK_PAUSE_MS: i64 = 20;
 
 /// Bytes of framebuffer mapped at a time.
@@ -115,6 +115,7 @@ impl Gpu {
     /// Resets the whole GPU by a function level reset of the PF; configuration space of the PF and
     /// its VFs is restored, then what this driver has programmed.
     fn reset_gpu(&self) -> Result {
+        fsleep(Delta::from_millis(ACK_PAUSE_MS));
         self.by_ourselves(|| self.retry_while_busy(|| self.hw.pf.try_reset_with_vfs()))?;
         {
             let mut st = self.state.lock();
