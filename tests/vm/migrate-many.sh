@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=8,vram_mb=256,dirty_tracking=on
+# vm: --steady --gpu vfs=8,vram_mb=512,dirty_tracking=on
 # SPDX-License-Identifier: GPL-2.0
 # Two VFs that work move at once, to two others; three tenants work on, and have equal shares all the
 # while.
@@ -53,10 +53,12 @@ import json, sys
 fns = json.load(open("/tmp/window.json"))["functions"]
 run = [fns[i + 1]["run_ns"] for i in (4, 5, 6)]
 moved = [fns[i + 1]["run_ns"] for i in (0, 1)]
-parts = [r / sum(run) for r in run]
-print("ms:", [r // 10**6 for r in run], "shares of them:", parts, "those that moved:", [r // 10**6 for r in moved])
+fair = sum(run) / 3
+print("ms:", [r / 1e6 for r in run], "those that moved:", [r // 10**6 for r in moved])
+# The window cuts a round off somewhere: a slice of 6 ms more or less is nobody's fault.
+unfair = any(abs(r - fair) > 0.02 * fair + 6e6 for r in run)
 # Those that moved must have run at first, or nothing was tried.
-sys.exit(min(moved) == 0 or any(abs(3 * p - 1) > 0.02 for p in parts))
+sys.exit(min(moved) == 0 or unfair or fair < 100e6)
 PY
 }
 ends() {
