@@ -43,7 +43,8 @@ pub use self::{
     bus::Awake,
     ready::{
         READY_WAIT,
-        READY_WAIT_GPU, //
+        READY_WAIT_GPU,
+        SEE_GPU_RESET, //
     }, //
 };
 use self::{

@@ -22,17 +22,14 @@ use super::{
     RESETS,
     SCRUBS, //
 };
-use crate::{
-    ffi::fb::FbWindow,
-    gim_core::{
-        engine::Phase,
-        event::{
-            Event,
-            Work, //
-        },
-        partition::Part,
-        types::VfId, //
+use crate::gim_core::{
+    engine::Phase,
+    event::{
+        Event,
+        Work, //
     },
+    partition::Part,
+    types::VfId, //
 };
 
 /// How often, and with what pause, slow work is tried that something in the way makes fail: whoever
@@ -40,8 +37,8 @@ use crate::{
 const TRIES: u32 = 200;
 const PAUSE_MS: i64 = 10;
 
-/// How long guests may take to see what they were told just now, which the reset wipes: that their
-/// request for it was taken, or that the GPU is reset. They look every 5 ms (gpu-iov-hardware.md, 4.3).
+/// How long a guest that asks for a reset may take to see the acknowledgement, which the reset
+/// wipes: it looks every 5 ms (gpu-iov-hardware.md, 4.3).
 const ACK_PAUSE_MS: i64 = 20;
 
 /// Bytes of framebuffer mapped at a time.
@@ -115,7 +112,6 @@ impl Gpu {
     /// Resets the whole GPU by a function level reset of the PF; configuration space of the PF and
     /// its VFs is restored, then what this driver has programmed.
     fn reset_gpu(&self) -> Result {
-        fsleep(Delta::from_millis(ACK_PAUSE_MS));
         self.by_ourselves(|| self.retry_while_busy(|| self.hw.pf.try_reset_with_vfs()))?;
         {
             let mut st = self.state.lock();
@@ -135,27 +131,12 @@ impl Gpu {
     /// Tries again while somebody else holds the device's lock, for some seconds, or until that
     /// somebody takes the GPU away.
     fn retry_while_busy(&self, reset: impl Fn() -> Result) -> Result {
-        for _ in 0..TRIES {
-            match reset() {
-                Err(e) if e == EAGAIN && self.with(|st| st.engine.detached()) => {
-                    return Err(ECANCELED)
-                }
-                Err(e) if e == EAGAIN => fsleep(Delta::from_millis(PAUSE_MS)),
-                result => return result,
-            }
-        }
-        Err(EBUSY)
-    }
-
-    /// Maps framebuffer; tries again for some seconds where memory for that is short.
-    fn window_in_time(&self, at: u64, size: usize) -> Result<FbWindow> {
-        for _ in 0..TRIES {
-            match self.hw.aperture.window(at, size) {
-                Err(e) if e == ENOMEM => fsleep(Delta::from_millis(PAUSE_MS)),
-                result => return result,
-            }
-        }
-        Err(ENOMEM)
+        let away = || self.with(|st| st.engine.detached());
+        retry(|e| e == EAGAIN && !away(), reset).map_err(|e| match e {
+            EAGAIN if away() => ECANCELED,
+            EAGAIN => EBUSY,
+            e => e,
+        })
     }
 
     /// Takes the next VF that is to be reset; none while the GPU is away.
@@ -184,11 +165,25 @@ impl Gpu {
                 return Err(ECANCELED);
             }
             let size = SCRUB_CHUNK.min(range.end - at);
-            self.window_in_time(at, usize::try_from(size)?)?.zero();
+            let bytes = usize::try_from(size)?;
+            let window = || self.hw.aperture.window(at, bytes);
+            retry(|e| e == ENOMEM, window)?.zero();
             at += size;
         }
         Ok(())
     }
+}
+
+/// Does what may fail for a while, again and again for some seconds while it does so by an error that
+/// may pass.
+fn retry<R>(passes: impl Fn(Error) -> bool, act: impl Fn() -> Result<R>) -> Result<R> {
+    for _ in 1..TRIES {
+        match act() {
+            Err(e) if passes(e) => fsleep(Delta::from_millis(PAUSE_MS)),
+            result => return result,
+        }
+    }
+    act()
 }
 
 /// Whether a scrub that is going on is of no use any more: it will be done anew, or never.

@@ -21,7 +21,10 @@ use super::super::{
     vf::VfState, //
 };
 use super::{
-    ready::Ready,
+    ready::{
+        Ready,
+        Told, //
+    },
     Adoption,
     Doubt,
     Engine,
@@ -159,22 +162,24 @@ impl Engine {
     }
 
     /// All that VFs had on the GPU is lost. While it was `gone`, their guests were not told.
-    /// Returns those that can be expected to answer.
-    pub(super) fn lose_vfs(&mut self, gone: bool, out: &mut Actions) -> u32 {
-        let mut asked = 0;
+    pub(super) fn lose_vfs(&mut self, gone: bool, out: &mut Actions) -> Told {
+        let mut told = Told::default();
         for vf in self.enabled() {
             match self.vf(vf).state {
                 VfState::Resetting | VfState::Quarantined => {}
                 // Nobody has had it yet.
                 VfState::Unavailable if !gone => {}
                 _ => {
+                    if self.has_guest(vf) {
+                        told.all |= vf.bit();
+                    }
                     if self.answers(vf) {
-                        asked |= vf.bit();
+                        told.answer |= vf.bit();
                     }
                     self.lose_vf(vf, out);
                 }
             }
         }
-        asked
+        told
     }
 }

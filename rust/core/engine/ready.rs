@@ -34,6 +34,10 @@ pub const READY_WAIT: Ns = 10 * MS;
 /// How long guests may take before the whole GPU is reset.
 pub const READY_WAIT_GPU: Ns = 500 * MS;
 
+/// How long guests that are not waited for have to see that the whole GPU is reset, which wipes what
+/// they were told: they look every 5 ms, if they are not interrupted.
+pub const SEE_GPU_RESET: Ns = 20 * MS;
+
 /// A guest looks every 5 ms whether its answer was taken, and the reset wipes that. Where nobody
 /// else waits, it may look once more.
 const ACK_GRACE: Ns = 6 * MS;
@@ -47,6 +51,15 @@ pub(super) struct Ready {
     /// VFs whose guests must answer before the whole GPU is reset, and when it is all the same.
     of_gpu: u32,
     gpu: Option<Ns>,
+}
+
+/// Guests that were told of a reset of the whole GPU, a bit for each VF.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    /// All that have the VF.
+    pub(super) all: u32,
+    /// Those that can be expected to answer.
+    pub(super) answer: u32,
 }
 
 impl Ready {
@@ -96,14 +109,16 @@ impl Engine {
         self.ready.until[vf.index()] = self.now.saturating_add(wait);
     }
 
-    /// The GPU is reset once the guests of these VFs have answered, or after the bound.
-    pub(super) fn await_ready_gpu(&mut self, vfs: u32, out: &mut Actions) {
-        if vfs == 0 {
-            self.queue_gpu_reset(out);
-            return;
-        }
-        self.ready.of_gpu = vfs;
-        self.ready.gpu = Some(self.now.saturating_add(READY_WAIT_GPU));
+    /// The GPU is reset once the guests that answer have done so, or after the bound; where none does,
+    /// once they can have seen it.
+    pub(super) fn await_ready_gpu(&mut self, told: Told, out: &mut Actions) {
+        let wait = match (told.answer, told.all) {
+            (0, 0) => return self.queue_gpu_reset(out),
+            (0, _) => SEE_GPU_RESET,
+            _ => READY_WAIT_GPU,
+        };
+        self.ready.of_gpu = told.answer;
+        self.ready.gpu = Some(self.now.saturating_add(wait));
     }
 
     fn queue_gpu_reset(&mut self, out: &mut Actions) {

@@ -74,8 +74,8 @@ impl Engine {
         self.phase = Phase::Recovering;
         self.stats.gpu_resets = self.stats.gpu_resets.saturating_add(1);
         out.push(Action::Note(Note::GpuReset));
-        let asked = self.lose_vfs(false, out);
-        self.await_ready_gpu(asked, out);
+        let told = self.lose_vfs(false, out);
+        self.await_ready_gpu(told, out);
     }
 
     /// Whether a reset of ours is going on that is still waited for.

@@ -171,30 +171,28 @@ fn disabling_waits_for_what_is_being_written() {
 }
 
 fn a_vf_is_not_adopted_while_something_is_written_to_it() {
-    let (mut bench, f) = (bench(), vf(0));
-    bench.send(f, GuestMessage::ReqInitData);
-    settle_but_prepare(&mut bench);
-    bench.feed(Event::Adopt(f));
-    settle_but_prepare(&mut bench);
-    let taken = Action::Adopted { vf: f, ok: true };
-    assert!(!bench.seen.contains(&taken));
-    prepared(&mut bench, f, true);
-    settle_but_prepare(&mut bench);
-    assert!(bench.seen.contains(&taken));
+    adopted_once_written(&[]);
 }
 
 fn nor_if_it_is_paused_meanwhile() {
+    let (bench, f) = (adopted_once_written(&[Event::Pause(vf(0))]), vf(0));
+    assert!(bench.seen.contains(&Action::Paused(f)));
+    assert!(!bench.engine.takes_messages(f));
+}
+
+/// VF0 is to be adopted while something is written to it, and that happens too: it is once that
+/// has ended, and not before.
+fn adopted_once_written(meanwhile: &[Event]) -> Bench {
     let (mut bench, f) = (bench(), vf(0));
     bench.send(f, GuestMessage::ReqInitData);
     settle_but_prepare(&mut bench);
     bench.feed(Event::Adopt(f));
-    bench.feed(Event::Pause(f));
+    meanwhile.iter().for_each(|&event| bench.feed(event));
     settle_but_prepare(&mut bench);
     let taken = Action::Adopted { vf: f, ok: true };
     assert!(!bench.seen.contains(&taken));
     prepared(&mut bench, f, true);
     settle_but_prepare(&mut bench);
     assert!(bench.seen.contains(&taken));
-    assert!(bench.seen.contains(&Action::Paused(f)));
-    assert!(!bench.engine.takes_messages(f));
+    bench
 }

@@ -18,6 +18,7 @@ cases! {
     who_resets_itself_meanwhile_has_answered,
     disabling_waits_for_no_guest,
     the_gpu_is_reset_once_all_have_answered_or_after_the_bound,
+    guests_that_do_not_answer_can_see_that_the_gpu_is_reset,
     a_gpu_reset_that_waits_is_not_forgotten_when_vfs_are_disabled,
 }
 
@@ -244,6 +245,25 @@ fn the_gpu_is_reset_once_all_have_answered_or_after_the_bound() {
         assert_eq!(bench.engine.phase(), Phase::On);
         for n in 0..4 {
             assert_eq!(bench.engine.vf_state(vf(n)), VfState::Available);
+        }
+    }
+}
+
+fn guests_that_do_not_answer_can_see_that_the_gpu_is_reset() {
+    for loaded in [false, true] {
+        let mut bench = Bench::new(2);
+        if loaded {
+            bench.load(vf(0));
+        }
+        bench.seen.clear();
+        pf_dies(&mut bench);
+        let told = bench.said(vf(0)).contains(&HostMessage::FlrNotification);
+        assert!(told);
+        // What was queued at once was seen with what was said.
+        if loaded {
+            assert_eq!(until_reset(&mut bench, Work::GpuReset), SEE_GPU_RESET);
+        } else {
+            assert!(bench.engine.gpu_reset_since.is_some());
         }
     }
 }

@@ -3,7 +3,7 @@
 //! What must hold between steps: the seat is what the engine believes, and nobody waits too long.
 
 use gim_core::{
-    engine::{Engine, Held, Phase, READY_WAIT, READY_WAIT_GPU},
+    engine::{Engine, Held, Phase, READY_WAIT, READY_WAIT_GPU, SEE_GPU_RESET},
     switch::Seat,
     types::{Fcn, Ns, MS},
     vf::VfState,
@@ -85,7 +85,8 @@ impl Referee {
         }
         if let Some(told) = each.told {
             let bound = match (engine.config().protocol().ready_to_reset, engine.phase()) {
-                (false, _) => 0,
+                (false, Phase::On) => 0,
+                (false, _) => SEE_GPU_RESET + RESET_LATE,
                 (true, Phase::On) => READY_WAIT + RESET_LATE,
                 (true, _) => READY_WAIT_GPU + RESET_LATE,
             };
