@@ -132,9 +132,9 @@ impl VfFile {
     fn enter(&self) -> Result<(Visit<'_>, Epoch)> {
         let gpu = self.port.enter()?;
         let epoch = gpu.epoch(self.vf).ok_or(ESRCH)?;
-        match gpu.gone_or(ESRCH) {
-            ENODEV => Err(ENODEV),
-            _ => Ok((gpu, epoch)),
+        match gpu.is_gone() {
+            true => Err(ENODEV),
+            false => Ok((gpu, epoch)),
         }
     }
 

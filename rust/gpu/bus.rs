@@ -110,11 +110,16 @@ impl Gpu {
         Err(ENODEV)
     }
 
+    /// Whether the engine knows that the GPU has left the bus.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.with(|st| st.engine.phase()) == Phase::Gone
+    }
+
     /// What it means that a VF is not what it was: `ENODEV` if the whole GPU is gone, else `other`.
     pub(crate) fn gone_or(&self, other: Error) -> Error {
-        match self.with(|st| st.engine.phase()) {
-            Phase::Gone => ENODEV,
-            _ => other,
+        match self.is_gone() {
+            true => ENODEV,
+            false => other,
         }
     }
 

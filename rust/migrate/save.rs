@@ -17,6 +17,8 @@ mod pages;
 mod state;
 mod tell;
 
+use core::ops::Range;
+
 use kernel::{
     impl_has_work,
     new_mutex,
@@ -288,6 +290,18 @@ impl Save {
         let room = self.staged.get_mut(self.made..).ok_or(ENOSPC)?;
         let made = make(&mut self.enc, room);
         self.made += self.checked(made)?;
+        Ok(())
+    }
+
+    /// Stages what was read to this part of `pages`, as it is.
+    fn stage_data(&mut self, part: Range<usize>) -> Result {
+        let bytes = self.pages.get(part).ok_or(EINVAL)?;
+        let (from, len) = (self.made, bytes.len());
+        let room = self.staged.get_mut(from..from + len).ok_or(ENOSPC)?;
+        room.copy_from_slice(bytes);
+        let made = self.enc.data(bytes);
+        self.checked(made)?;
+        self.made += len;
         Ok(())
     }
 

@@ -284,15 +284,7 @@ impl Save {
         while let Some((place, run)) = self.batch.next_run(chosen, at) {
             self.stage(|enc, out| enc.run(out, run))?;
             at = place + usize::try_from(run.count)?;
-            let bytes = self.pages.get(place * PAGE_BYTES..at * PAGE_BYTES);
-            let bytes = bytes.ok_or(EINVAL)?;
-            let made = self.enc.data(bytes);
-            self.checked(made)?;
-            let bytes = self.pages.get(place * PAGE_BYTES..at * PAGE_BYTES);
-            let bytes = bytes.ok_or(EINVAL)?;
-            let to = self.staged.get_mut(self.made..self.made + bytes.len());
-            to.ok_or(ENOSPC)?.copy_from_slice(bytes);
-            self.made += bytes.len();
+            self.stage_data(place * PAGE_BYTES..at * PAGE_BYTES)?;
         }
         self.stage(|enc, out| enc.end_section(out))
     }

@@ -36,9 +36,9 @@ impl Save {
 
     /// The VF is not the one that was to be saved.
     pub(super) fn lost(&mut self, gpu: &Gpu) -> Error {
-        match gpu.gone_or(EIO) {
-            EIO => self.spoilt(Cause::Reset),
-            gone => gone,
+        match gpu.is_gone() {
+            true => ENODEV,
+            false => self.spoilt(Cause::Reset),
         }
     }
 
@@ -67,13 +67,7 @@ impl Save {
         let image = self.pages.get_mut(..bytes).ok_or(EINVAL)?;
         self.fb.read(gpu, at, image)?;
         self.stage(Encoder::context)?;
-        let image = self.pages.get(..bytes).ok_or(EINVAL)?;
-        let made = self.enc.data(image);
-        self.checked(made)?;
-        let image = self.pages.get(..bytes).ok_or(EINVAL)?;
-        let to = self.staged.get_mut(self.made..self.made + bytes);
-        to.ok_or(ENOSPC)?.copy_from_slice(image);
-        self.made += bytes;
+        self.stage_data(0..bytes)?;
         self.stage(Encoder::end_section)?;
         self.end(gpu)
     }

@@ -70,26 +70,14 @@ impl SaveStream {
         if let Ok(gpu) = self.port.enter() {
             save.tracker.collect(&gpu);
         }
+        let mut left = save.left();
         // CAST: Below the size of a step.
         let staged = (save.made - save.sent) as u64;
-        let page = PAGE_BYTES as u64;
-        let known = save.tracker.known().saturating_mul(page);
-        let (initial_bytes, dirty_bytes) = match save.course.is_first() {
-            true => {
-                let pages = save.tracker.pages().saturating_sub(save.course.cursor());
-                let initial = u64::from(pages) * page;
-                (initial + staged, known.saturating_sub(initial))
-            }
-            false => (0, known + staged),
-        };
-        Progress {
-            initial_bytes,
-            dirty_bytes,
-            state_bytes: match save.phase {
-                Phase::Done | Phase::Broken(_) => 0,
-                _ => save.state_bytes(),
-            },
+        match save.course.is_first() {
+            true => left.initial_bytes += staged,
+            false => left.dirty_bytes += staged,
         }
+        left
     }
 
     /// Answers `GIM_IOCTL_STREAM_QUERY`.
@@ -108,21 +96,11 @@ impl SaveStream {
             Phase::Header | Phase::Pages if !paused => uapi::GIM_STREAM_PRECOPY,
             _ => 0,
         };
-        let page = u64::try_from(PAGE_BYTES)?;
-        let known = save.tracker.known().saturating_mul(page);
+        let left = save.left();
+        info.initial_bytes = left.initial_bytes;
+        info.dirty_bytes = left.dirty_bytes;
+        info.state_bytes = left.state_bytes;
         info.round = save.enc.rounds();
-        match save.course.is_first() {
-            true => {
-                let pages = save.tracker.pages().saturating_sub(save.course.cursor());
-                info.initial_bytes = u64::from(pages) * page;
-                info.dirty_bytes = known.saturating_sub(info.initial_bytes);
-            }
-            false => info.dirty_bytes = known,
-        }
-        info.state_bytes = match save.phase {
-            Phase::Done | Phase::Broken(_) => 0,
-            _ => save.state_bytes(),
-        };
         info.passed_bytes = save.passed;
         info.zero_pages = save.zero_pages;
         save.meter.tell(&mut info);
@@ -132,9 +110,24 @@ impl SaveStream {
 }
 
 impl Save {
-    /// Bytes that follow the last page.
-    fn state_bytes(&self) -> u64 {
-        state_bytes(self.context_bytes)
+    /// What is left to be made: pages that were never sent, pages that have changed since, and what
+    /// follows the last page.
+    fn left(&self) -> Progress {
+        let page = PAGE_BYTES as u64;
+        let known = self.tracker.known().saturating_mul(page);
+        let pages = match self.course.is_first() {
+            true => self.tracker.pages().saturating_sub(self.course.cursor()),
+            false => 0,
+        };
+        let initial_bytes = u64::from(pages) * page;
+        Progress {
+            initial_bytes,
+            dirty_bytes: known.saturating_sub(initial_bytes),
+            state_bytes: match self.phase {
+                Phase::Done | Phase::Broken(_) => 0,
+                _ => state_bytes(self.context_bytes),
+            },
+        }
     }
 
     /// Why it failed, for people.
