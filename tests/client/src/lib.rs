@@ -12,6 +12,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod error;
 pub mod exchange;
+pub(crate) mod function;
 pub mod job;
 pub mod layout;
 pub mod mailbox;

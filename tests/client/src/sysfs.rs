@@ -14,13 +14,11 @@ use gpu_regs::chip::Chip;
 use gpu_regs::pci::{BAR_DOORBELL, BAR_FB, BAR_MMIO};
 
 use crate::error::{Error, Result};
+use crate::function::{through_function, Function};
 use crate::mem::Mapping;
 use crate::pci::PciDevice;
 use crate::transport::{DmaBuffer, Transport};
 
-/// PCI command register: memory space and bus master.
-const COMMAND: u32 = 4;
-const COMMAND_MEMORY_MASTER: u32 = 0x6;
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
 /// Between two looks at memory.
@@ -37,10 +35,7 @@ type Buffer = Vec<Page>;
 
 /// A VF that no driver is bound to, in a machine whose devices see physical addresses.
 pub struct Sysfs {
-    registers: Mapping,
-    doorbells: Mapping,
-    vram: Mapping,
-    config: File,
+    function: Function,
     pci: PciDevice,
     buffers: Vec<Buffer>,
     chip: &'static Chip,
@@ -65,24 +60,21 @@ impl Sysfs {
         }
         // Bridges above it let nothing pass before.
         pci.write("enable", "1")?;
-        let config = open(pci, "config")?;
-        let mut vf = Self {
-            registers: map(pci, BAR_MMIO)?,
-            doorbells: map(pci, BAR_DOORBELL)?,
-            vram: map(pci, BAR_FB)?,
-            config,
+        let vf = Self {
+            function: Function {
+                registers: map(pci, BAR_MMIO)?,
+                doorbells: map(pci, BAR_DOORBELL)?,
+                vram: map(pci, BAR_FB)?,
+                config: open(pci, "config")?,
+                config_offset: 0,
+            },
             pci: pci.clone(),
             buffers: Vec::new(),
             chip,
             start: Instant::now(),
         };
-        vf.enable_memory()?;
+        vf.function.enable(true)?;
         Ok(vf)
-    }
-
-    fn enable_memory(&mut self) -> Result<()> {
-        let command = self.config_read(COMMAND)? & 0xFFFF;
-        self.config_write(COMMAND, command | COMMAND_MEMORY_MASTER)
     }
 
     /// Calls `each` for every piece of `len` bytes from `offset` on: page, offset in it, and which
@@ -186,57 +178,7 @@ impl Transport for Sysfs {
         self.chip
     }
 
-    fn config_read(&mut self, offset: u32) -> Result<u32> {
-        let mut raw = [0; 4];
-        self.config
-            .read_exact_at(&mut raw, offset.into())
-            .map_err(|e| Error::transport(format!("reading config space at {offset:#x}"), e))?;
-        Ok(u32::from_le_bytes(raw))
-    }
-
-    fn config_write(&mut self, offset: u32, value: u32) -> Result<()> {
-        self.config
-            .write_all_at(&value.to_le_bytes(), offset.into())
-            .map_err(|e| Error::transport(format!("writing config space at {offset:#x}"), e))
-    }
-
-    fn reg_read(&mut self, register: u32) -> u32 {
-        // A register outside the BAR reads as one that nobody answers.
-        self.registers
-            .read32(register as usize * 4)
-            .unwrap_or(u32::MAX)
-    }
-
-    fn reg_write(&mut self, register: u32, value: u32) {
-        // As on a bus, a write to where nothing is has no effect.
-        let _ = self.registers.write32(register as usize * 4, value);
-    }
-
-    fn reg_write_byte(&mut self, register: u32, byte: u32, value: u8) {
-        let _ = self
-            .registers
-            .write8(register as usize * 4 + byte as usize, value);
-    }
-
-    fn vram_window(&self) -> u64 {
-        self.vram.len() as u64
-    }
-
-    fn vram_read(&mut self, offset: u64, data: &mut [u8]) -> Result<()> {
-        self.vram
-            .read(usize::try_from(offset).unwrap_or(usize::MAX), data)
-    }
-
-    fn vram_write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        self.vram
-            .write(usize::try_from(offset).unwrap_or(usize::MAX), data)
-    }
-
-    fn doorbell(&mut self, index: u32, value: u32) {
-        // What was written to memory before must be there when the device looks.
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        let _ = self.doorbells.write32(index as usize * 4, value);
-    }
+    through_function!();
 
     fn dma_alloc(&mut self, len: usize) -> Result<DmaBuffer> {
         let len = len.next_multiple_of(4096);
@@ -271,7 +213,7 @@ impl Transport for Sysfs {
 
     fn enable_interrupts(&mut self) -> Result<()> {
         // Nobody takes them, but the device has to master the bus, which a reset ends.
-        self.enable_memory()
+        self.function.enable(true)
     }
 
     fn wait_interrupt(&mut self, limit: Duration) -> Result<bool> {
@@ -281,7 +223,7 @@ impl Transport for Sysfs {
 
     fn reset(&mut self) -> Result<()> {
         self.pci.write("reset", "1")?;
-        self.enable_memory()
+        self.function.enable(true)
     }
 
     fn now(&self) -> Duration {
@@ -296,8 +238,7 @@ impl Transport for Sysfs {
 impl Drop for Sysfs {
     fn drop(&mut self) {
         // The memory goes back to the kernel: the device must not write there any more.
-        let command = self.config_read(COMMAND).unwrap_or(0) & 0xFFFF;
-        let _ = self.config_write(COMMAND, command & !COMMAND_MEMORY_MASTER);
+        let _ = self.function.enable(false);
         let _ = fs::write(self.pci.dir().join("enable"), "0");
     }
 }

@@ -2,7 +2,6 @@
 //! A VF through VFIO: legacy group, type1v2 container of its own.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,15 +12,13 @@ use vfio_ioctls::{VfioContainer, VfioDevice};
 use vmm_sys_util::eventfd::{EventFd, EFD_NONBLOCK};
 
 use crate::error::{Error, Result};
+use crate::function::{through_function, Function};
 use crate::mem::Mapping;
 use crate::pci::PciDevice;
 use crate::transport::{DmaBuffer, Transport};
 
 /// VFIO's index of config space.
 const CONFIG_REGION: u32 = 7;
-/// PCI command register: memory space and bus master.
-const COMMAND: u32 = 4;
-const COMMAND_MEMORY_MASTER: u32 = 0x6;
 /// First bus address for DMA: far from 0, so that a zero is seen, and far below the MSI window.
 const FIRST_IOVA: u64 = 0x1000_0000;
 
@@ -29,13 +26,9 @@ const FIRST_IOVA: u64 = 0x1000_0000;
 pub struct Vfio {
     // Fields drop in this order: mappings before the device, the device before its container,
     // memory for DMA after the container that maps it.
-    registers: Mapping,
-    doorbells: Mapping,
-    vram: Mapping,
+    function: Function,
     interrupt: EventFd,
     armed: bool,
-    config: std::fs::File,
-    config_offset: u64,
     device: VfioDevice,
     container: Arc<VfioContainer>,
     buffers: Vec<Mapping>,
@@ -72,15 +65,16 @@ impl Vfio {
             .try_clone_to_owned()
             .map_err(|e| fail("VFIO file", &e))?;
         let interrupt = EventFd::new(EFD_NONBLOCK).map_err(|e| fail("eventfd", &e))?;
-        let config_offset = device.get_region_offset(CONFIG_REGION);
-        let mut vf = Self {
-            registers,
-            doorbells,
-            vram,
+        let vf = Self {
+            function: Function {
+                registers,
+                doorbells,
+                vram,
+                config: config.into(),
+                config_offset: device.get_region_offset(CONFIG_REGION),
+            },
             interrupt,
             armed: false,
-            config: config.into(),
-            config_offset,
             device,
             container,
             buffers: Vec::new(),
@@ -89,13 +83,8 @@ impl Vfio {
             chip,
             start: Instant::now(),
         };
-        vf.enable_memory()?;
+        vf.function.enable(true)?;
         Ok(vf)
-    }
-
-    fn enable_memory(&mut self) -> Result<()> {
-        let command = self.config_read(COMMAND)? & 0xFFFF;
-        self.config_write(COMMAND, command | COMMAND_MEMORY_MASTER)
     }
 
     fn buffer(&self, buffer: &DmaBuffer) -> Result<&Mapping> {
@@ -124,57 +113,7 @@ impl Transport for Vfio {
         self.chip
     }
 
-    fn config_read(&mut self, offset: u32) -> Result<u32> {
-        let mut raw = [0; 4];
-        self.config
-            .read_exact_at(&mut raw, self.config_offset + u64::from(offset))
-            .map_err(|e| Error::transport(format!("reading config space at {offset:#x}"), e))?;
-        Ok(u32::from_le_bytes(raw))
-    }
-
-    fn config_write(&mut self, offset: u32, value: u32) -> Result<()> {
-        self.config
-            .write_all_at(&value.to_le_bytes(), self.config_offset + u64::from(offset))
-            .map_err(|e| Error::transport(format!("writing config space at {offset:#x}"), e))
-    }
-
-    fn reg_read(&mut self, register: u32) -> u32 {
-        // A register outside the BAR reads as one that nobody answers.
-        self.registers
-            .read32(register as usize * 4)
-            .unwrap_or(u32::MAX)
-    }
-
-    fn reg_write(&mut self, register: u32, value: u32) {
-        // As on a bus, a write to where nothing is has no effect.
-        let _ = self.registers.write32(register as usize * 4, value);
-    }
-
-    fn reg_write_byte(&mut self, register: u32, byte: u32, value: u8) {
-        let _ = self
-            .registers
-            .write8(register as usize * 4 + byte as usize, value);
-    }
-
-    fn vram_window(&self) -> u64 {
-        self.vram.len() as u64
-    }
-
-    fn vram_read(&mut self, offset: u64, data: &mut [u8]) -> Result<()> {
-        self.vram
-            .read(usize::try_from(offset).unwrap_or(usize::MAX), data)
-    }
-
-    fn vram_write(&mut self, offset: u64, data: &[u8]) -> Result<()> {
-        self.vram
-            .write(usize::try_from(offset).unwrap_or(usize::MAX), data)
-    }
-
-    fn doorbell(&mut self, index: u32, value: u32) {
-        // What was written to memory before must be there when the device looks.
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-        let _ = self.doorbells.write32(index as usize * 4, value);
-    }
+    through_function!();
 
     fn dma_alloc(&mut self, len: usize) -> Result<DmaBuffer> {
         let iova = self.next_iova;
@@ -210,7 +149,7 @@ impl Transport for Vfio {
 
     fn enable_interrupts(&mut self) -> Result<()> {
         // A reset may have cleared what the kernel believes to be set: do it anew.
-        self.enable_memory()?;
+        self.function.enable(true)?;
         if self.armed {
             self.device
                 .disable_msi()
@@ -238,7 +177,7 @@ impl Transport for Vfio {
 
     fn reset(&mut self) -> Result<()> {
         self.device.reset();
-        self.enable_memory()
+        self.function.enable(true)
     }
 
     fn now(&self) -> Duration {
