@@ -16,7 +16,10 @@ use crate::{
     gim_core::{
         access::Access,
         engine::Adoption,
-        event::Event,
+        event::{
+            Event,
+            MailWords, //
+        },
         stream::{
             Mailbox,
             State,
@@ -73,14 +76,27 @@ impl Gpu {
         };
         let sent = self.hw.hal.unacknowledged(&self.hw, vf);
         let untaken = self.hw.hal.untaken(&self.hw, vf);
+        drop(st);
+        // Sealed: nobody takes another message meanwhile.
+        let taken = self.taken_unseen(vf);
         let mailbox = Mailbox {
             to_guest: sent.unwrap_or_default(),
-            from_guest: untaken.unwrap_or_default(),
+            from_guest: untaken.or(taken).unwrap_or_default(),
             to_valid: sent.is_some(),
             from_valid: untaken.is_some(),
-            acked: false,
+            from_taken: taken.is_some(),
         };
         (state, mailbox)
+    }
+
+    /// The message that a VF has sent and that was taken, while its VALID still stands.
+    fn taken_unseen(&self, vf: VfId) -> Option<MailWords> {
+        let dev = self.hw.pf.vf(vf.raw())?;
+        let read = |at: u32| {
+            let window = dev.registers(REGISTER_BAR, u64::from(at), 4).ok()?;
+            Some(window.read32(0))
+        };
+        self.hw.hal.taken_unseen(&read)
     }
 
     /// Registers of a VF that are no part of its context: number and value.
@@ -116,8 +132,9 @@ impl Gpu {
             Ok(())
         };
         registers.iter().try_for_each(write)?;
-        if mailbox.from_valid && !state.loaded {
-            // Else the context has it, with all else of the mailbox.
+        // If it was loaded, the context has it, with all else of the mailbox.
+        let stands = (mailbox.from_valid || mailbox.from_taken) && !state.loaded;
+        if stands {
             let sent = self.hw.hal.as_sent(mailbox.from_guest);
             sent.iter().try_for_each(write)?;
         }
@@ -125,6 +142,10 @@ impl Gpu {
             return Err(EIO);
         }
         let mut st = self.state.lock();
+        if stands && mailbox.from_taken {
+            // Its meaning is in `want`; what is missing is the acknowledgement.
+            let _ = self.hw.hal.receive(&self.hw, vf);
+        }
         st.engine.add_counters(vf, &state.counters);
         let event = Event::Adopted {
             vf,

@@ -208,6 +208,24 @@ pub(crate) trait Hal: Sync {
         self.facts().regs.mailbox.untaken(&hw.mmio, vf)
     }
 
+    /// The message that a VF has sent and that was taken, if the VF has not seen that. `read` reads
+    /// from the VF's own register BAR, where its side of the handshake is.
+    fn taken_unseen(&self, read: &dyn Fn(u32) -> Option<u32>) -> Option<MailWords> {
+        let mailbox = &self.facts().regs.mailbox;
+        // CAST: Within the register BAR.
+        let state = read(mailbox.control as u32)?;
+        let both = control::TRN_VALID | control::TRN_ACK;
+        if state == u32::MAX || state & both != both {
+            return None;
+        }
+        let mut words = [0; 4];
+        for (i, word) in words.iter_mut().enumerate() {
+            // CAST: As above.
+            *word = read((mailbox.transmit + 4 * i) as u32)?;
+        }
+        Some(words)
+    }
+
     /// What to write to a VF's own register BAR, in this order, so that it has sent these words:
     /// bytes and values.
     fn as_sent(&self, words: MailWords) -> [(u32, u32); 5] {

@@ -73,12 +73,12 @@ pub struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registers<'a>(&'a [u8]);
 
-/// MAILBOX: the messages that the other side has not taken.
+/// MAILBOX: the messages that the other side has not taken, or not seen taken.
 ///
 /// | bytes | field |
 /// |---|---|
 /// | 0..16, 16..32 | words to the guest; words from the guest |
-/// | 32..36 | b0: those to the guest are valid and not acknowledged; b1: those from the guest are valid and not taken; b2: the guest has acknowledged, and VALID is to be dropped |
+/// | 32..36 | b0: those to the guest are valid and not acknowledged; b1: those from the guest are valid and not taken; b2: those from the guest were taken, and it has not seen that: its VALID stands |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mailbox {
     /// What was sent to the guest last.
@@ -89,8 +89,8 @@ pub struct Mailbox {
     pub to_valid: bool,
     /// VALID stands from the guest.
     pub from_valid: bool,
-    /// The guest's acknowledgement has not been seen.
-    pub acked: bool,
+    /// What the guest has sent was taken, and it has not seen the acknowledgement.
+    pub from_taken: bool,
 }
 
 /// IRQ: interrupts that are to be raised at the target.
@@ -306,7 +306,7 @@ impl Mailbox {
             to.u32(word);
         }
         let bit = |on: bool, n: u32| u32::from(on) << n;
-        to.u32(bit(self.to_valid, 0) | bit(self.from_valid, 1) | bit(self.acked, 2));
+        to.u32(bit(self.to_valid, 0) | bit(self.from_valid, 1) | bit(self.from_taken, 2));
     }
 
     pub(super) fn get(bytes: &[u8]) -> Result<Self, Error> {
@@ -319,7 +319,7 @@ impl Mailbox {
             from_guest,
             to_valid: flags & 1 != 0,
             from_valid: flags & 2 != 0,
-            acked: flags & 4 != 0,
+            from_taken: flags & 4 != 0,
         })
     }
 }

@@ -79,6 +79,12 @@ pub fn post<T: Transport>(t: &mut T, message: u32) {
     set_valid(t, true);
 }
 
+/// Waits at most `limit` until the host has acknowledged what was posted.
+pub fn await_ack<T: Transport>(t: &mut T, limit: Duration) -> Result<()> {
+    let what = || "waiting for the host to acknowledge a message".to_owned();
+    poll(t, limit, what, is_acked)
+}
+
 /// Waits until the host has acknowledged `message`, at most `limit`, and drops it in any case.
 pub fn withdraw<T: Transport>(t: &mut T, message: u32, limit: Duration) -> Result<()> {
     let acked = poll(

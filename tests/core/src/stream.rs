@@ -91,7 +91,7 @@ impl Plan {
             from_guest: words(rng),
             to_valid: rng.chance(1, 2),
             from_valid: rng.chance(1, 2),
-            acked: rng.chance(1, 2),
+            from_taken: rng.chance(1, 2),
         };
         let context = (0..header.context_bytes).map(|n| (n * 7) as u8).collect();
         let image = Image {

@@ -140,6 +140,11 @@ impl Guest {
         mailbox::post(&mut self.vf.t, message);
     }
 
+    /// Waits until what was posted is taken, and leaves it standing.
+    pub(crate) fn await_ack(&mut self) -> Result<()> {
+        Ok(mailbox::await_ack(&mut self.vf.t, LIMIT)?)
+    }
+
     /// What was posted, perhaps by way of another VF, is taken now.
     pub(crate) fn posted(&mut self, message: u32) -> Result<()> {
         Ok(mailbox::withdraw(&mut self.vf.t, message, LIMIT)?)

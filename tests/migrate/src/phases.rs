@@ -39,6 +39,10 @@ pub(crate) const TESTS: &[Test] = &[
         "a message before its driver loads is taken elsewhere",
         early_untaken,
     ),
+    (
+        "a message whose taking it has not seen is taken elsewhere",
+        early_unseen,
+    ),
     ("full access is not interrupted", full_access),
     ("a stream is refused by a VF that is in use", in_use),
 ];
@@ -326,6 +330,21 @@ fn early_untaken(b: &Bench) -> Result<()> {
         Ok(())
     });
     referee.clear_faults()?;
+    let mut guest = guest?;
+    guest.posted(request::REQ_INIT_ACCESS)?;
+    guest.await_message(event::READY_TO_ACCESS_GPU)?;
+    mailbox::acknowledge(&mut guest.vf.t)?;
+    guest.release()?;
+    b.wait_state(1, "active")
+}
+
+/// Its message was taken, and it moves before it looks.
+fn early_unseen(b: &Bench) -> Result<()> {
+    let guest = b.new_guest(0)?;
+    let guest = carry(b, (0, 1), guest, |guest, _| {
+        guest.post(request::REQ_INIT_ACCESS);
+        guest.await_ack()
+    });
     let mut guest = guest?;
     guest.posted(request::REQ_INIT_ACCESS)?;
     guest.await_message(event::READY_TO_ACCESS_GPU)?;
