@@ -3,7 +3,8 @@
 # Guest VMs in the host VM: stock QEMU with KVM, a VF passed through, the client in the guest.
 # Source it after tests/vm/lib.sh.
 
-GUEST_KERNEL=/usr/lib/modules/$(uname -r)/vmlinuz
+GUEST_KERNEL=/gim/build/vmlinux-$(uname -r)
+[ -e "$GUEST_KERNEL" ] || GUEST_KERNEL=/usr/lib/modules/$(uname -r)/vmlinuz
 GUEST_MEM=192
 
 # The debug kernel is none that a guest could boot, and has no KVM.

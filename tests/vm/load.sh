@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=16,vram_mb=512
+# vm: --steady --gpu vfs=16,vram_mb=512
 # SPDX-License-Identifier: GPL-2.0
 # Loading, what tools find in sysfs, counts of VFs, unloading.
 # shellcheck source=tests/vm/lib.sh

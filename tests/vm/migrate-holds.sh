@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --smp 1 --gpu vfs=4,vram_mb=256,dirty_tracking=on
+# vm: --steady --smp 1 --gpu vfs=4,vram_mb=256,dirty_tracking=on
 # SPDX-License-Identifier: GPL-2.0
 # Brownouts: holds, what ends them, and what is written meanwhile, with every source of changes.
 # shellcheck source=tests/vm/lib.sh

@@ -110,8 +110,8 @@ struct RunArgs {
     /// Most bytes of one operation
     #[arg(long, default_value_t = 16 << 10)]
     op_bytes: usize,
-    /// How often each job's chain runs
-    #[arg(long, default_value_t = 1)]
+    /// How often each job's chain runs: so the GPU is busier than the CPU that verifies
+    #[arg(long, default_value_t = 16)]
     repeat: u32,
     /// How long a job may take before it counts as a hang, in seconds; a Linux guest takes 2
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
