@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=4,vram_mb=512
+# vm: --steady --gpu vfs=4,vram_mb=256
 # SPDX-License-Identifier: GPL-2.0
 # What the operator orders and sets while VFs run: pause, resume, reset, presets, limits, watchdog.
 # shellcheck source=tests/vm/lib.sh

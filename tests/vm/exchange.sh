@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=4,vram_mb=512,chip=vega10
+# vm: --steady --gpu vfs=4,vram_mb=256,chip=vega10
 # SPDX-License-Identifier: GPL-2.0
 # What host and guest tell each other: pages in the framebuffer, good ones and bad ones, and the
 # guest's word before a reset.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=16,vram_mb=512
+# vm: --steady --gpu vfs=16,vram_mb=256
 # SPDX-License-Identifier: GPL-2.0
 # A VF that hangs is reset and comes back; the others go on.
 # shellcheck source=tests/vm/lib.sh
@@ -49,14 +49,14 @@ t "it works again" vf-client --pci "$(vf 0)" run --seconds 1
 for fault in never-completes gfx-hang sdma-hang never-idles corrupt-context late lost-interrupt; do
 	misbehave() {
 		referee clear
-		vf-client --pci "$(vf 1)" run --seconds 2 > /tmp/other 2>&1 &
+		vf-client --pci "$(vf 1)" run --seconds 1.2 > /tmp/other 2>&1 &
 		other=$!
-		vf-client --pci "$(vf 2)" run --seconds 2 > /tmp/victim 2>&1 &
+		vf-client --pci "$(vf 2)" run --seconds 1.2 > /tmp/victim 2>&1 &
 		victim=$!
 		# Both work: a message that is lost is another matter.
 		wait_for 30 is_state vf2 active
 		wait_for 30 is_state vf3 active
-		sleep 0.5
+		sleep 0.2
 		case $fault in
 		late) referee fault late --vf 2 --arg 5000 --count 3 ;;
 		lost-interrupt) referee fault lost-interrupt --pf --count 2 ;;

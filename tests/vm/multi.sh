@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=4,vram_mb=512 --gpu vfs=8,vram_mb=512
+# vm: --gpu vfs=4,vram_mb=256 --gpu vfs=8,vram_mb=256
 # SPDX-License-Identifier: GPL-2.0
 # Two GPUs in one host, each with its own engine.
 # shellcheck source=tests/vm/lib.sh

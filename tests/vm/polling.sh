@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=4,vram_mb=512,completion_irq=off
+# vm: --gpu vfs=4,vram_mb=256,completion_irq=off
 # SPDX-License-Identifier: GPL-2.0
 # A GPU without completion interrupts: the engine notices and polls.
 # shellcheck source=tests/vm/lib.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=4,vram_mb=512
+# vm: --steady --gpu vfs=4,vram_mb=256
 # SPDX-License-Identifier: GPL-2.0
 # Shares by weight, guarantee and cap, by the referee's clock; settings that are refused.
 # shellcheck source=tests/vm/lib.sh

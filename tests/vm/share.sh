@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=16,vram_mb=512
+# vm: --steady --gpu vfs=16,vram_mb=256
 # SPDX-License-Identifier: GPL-2.0
 # Tenants do verified work, each strictly in its own slice.
 # shellcheck source=tests/vm/lib.sh
