@@ -71,9 +71,7 @@ impl Scratch {
         let at = u64::from(run.first) * u64::try_from(PAGE_BYTES)?;
         self.fb.read(gpu, base + at, contents)?;
         if let Some(hash) = &self.hash {
-            for (page, to) in contents.chunks(PAGE_BYTES).zip(&mut self.hashes) {
-                *to = hash.of(page.first_chunk().ok_or(EINVAL)?);
-            }
+            hash.of_each(contents, &mut self.hashes);
         }
         Ok(())
     }
