@@ -10,11 +10,14 @@ GUEST_MEM=192
 # The debug kernel is none that a guest could boot, and has no KVM.
 [ -z "$SLOW" ] || skip "guest VMs need the stock kernel"
 
-# hosts: gim with four VFs, KVM, and VFIO with migration.
+# hosts [N]: gim with four VFs, or N, KVM if this host has it, and VFIO with migration.
 hosts() {
-	load guard=0 && load_vfio && numvfs 4 || return 1
-	modprobe kvm_amd || modprobe kvm_intel
-	[ -w /dev/kvm ]
+	load guard=0 && load_vfio && numvfs "${1:-4}" || return 1
+	modprobe kvm_amd || modprobe kvm_intel || true
+}
+# Where the outer KVM does not nest, guests are emulated.
+accel() {
+	if [ -w /dev/kvm ]; then echo "-accel kvm -cpu host"; else echo "-accel tcg -cpu max"; fi
 }
 # Nothing tells which memory the device writes: QEMU takes all of it to be dirty, when the guest has
 # stopped; not before, or it would never come to an end.
@@ -30,7 +33,8 @@ guest() {
 	rm -f "/tmp/$g".*
 	mkfifo "/tmp/$g.in"
 	# Whoever waits for it is not to wait for its CPU.  It has both ends of its input, which so never ends.
-	nice qemu-system-x86_64 -M q35 -accel kvm -cpu host -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
+	# shellcheck disable=SC2046
+	nice qemu-system-x86_64 -M q35 $(accel) -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
 		-serial "file:/tmp/$g.console" -chardev "file,id=line,path=/tmp/$g.out,input-path=/tmp/$g.in" -serial chardev:line -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
 		-device "vfio-pci,id=vf,host=$n,$VFIO" \
 		-kernel "$GUEST_KERNEL" -initrd /gim/build/guest.cpio \
