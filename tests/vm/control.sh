@@ -89,15 +89,17 @@ t "the watchdog is 50 ms" grep -qx 50 "$G/watchdog_ms"
 for bad in 0 5001; do
 	t "a watchdog of $bad ms is refused" refused "Numerical result" sh -c "echo $bad | tee $G/watchdog_ms"
 done
+# Long enough for both to be seen at work before the fault.
+seconds=2
+[ -z "$SLOW" ] || seconds=6
 # A command that is 100 ms late is a hang for the usual watchdog, and not for one of a second.
 late() {
 	hangs=$(stat vf1 hangs)
-	vf-client --pci "$(vf 0)" run --seconds 2 > /tmp/c0 2>&1 &
+	vf-client --pci "$(vf 0)" run --seconds $seconds > /tmp/c0 2>&1 &
 	c=$!
-	vf-client --pci "$(vf 1)" run --seconds 2 > /tmp/c1 2>&1 &
+	vf-client --pci "$(vf 1)" run --seconds $seconds > /tmp/c1 2>&1 &
 	d=$!
-	wait_for 5 is_state vf1 active
-	wait_for 5 is_state vf2 active
+	{ wait_for 5 is_state vf1 active && wait_for 5 is_state vf2 active; } || return 1
 	referee fault late --vf 0 --arg 100000 --count 1
 	wait $c
 	wait $d
