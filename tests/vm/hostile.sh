@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=4,vram_mb=256
+# vm: --steady --gpu vfs=4,vram_mb=256
 # SPDX-License-Identifier: GPL-2.0
 # Messages in any order, unknown ones, silence; tenants that vanish.
 # shellcheck source=tests/vm/lib.sh
