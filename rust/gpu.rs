@@ -238,6 +238,11 @@ impl Gpu {
             let Some(event) = pending.next() else {
                 break;
             };
+            if let Event::ResetSeen { mask, .. } = event {
+                // Now, not when it was read: a command that was ordered in between was so in ignorance,
+                // and the GPU refuses it while it stands there.
+                this.hw.hal.clear_resets(&this.hw, mask);
+            }
             st.engine.step(timer::now_ns(), event, &mut st.actions);
             for i in 0..st.actions.as_slice().len() {
                 let Some(&action) = st.actions.as_slice().get(i) else {
@@ -266,7 +271,7 @@ impl Gpu {
                 })
             }
             Action::ReadResets(read) => {
-                return match hal.take_resets(hw) {
+                return match hal.resets(hw) {
                     None => Some(Event::Gone),
                     Some(mask) => Some(Event::ResetSeen { read, mask }),
                 }
@@ -332,8 +337,20 @@ impl Answers {
         Some(event)
     }
 
-    /// Whether there was room.
-    fn add(&mut self, event: Event) -> bool {
+    /// The resets that wait to be told of.
+    fn resets(&self) -> u32 {
+        let mask = |slot: &Option<Event>| match slot {
+            Some(Event::ResetSeen { mask, .. }) => *mask,
+            _ => 0,
+        };
+        self.slots.iter().map(mask).fold(0, |all, mask| all | mask)
+    }
+
+    /// Whether there was room. A reset that an earlier answer tells of is not told of twice.
+    fn add(&mut self, mut event: Event) -> bool {
+        if let Event::ResetSeen { mask, .. } = &mut event {
+            *mask &= !self.resets();
+        }
         let free = (0..MAX_ANSWERS)
             .map(|i| (self.first + i) % MAX_ANSWERS)
             .find(|&i| self.slots.get(i).is_some_and(Option::is_none));

@@ -110,7 +110,8 @@ impl Gpu {
         let mut st = self.state.lock();
         self.hw.hal.program_partition(&self.hw, &table);
         // Resets of VFs that were there before are nobody's any more.
-        let _ = self.hw.hal.take_resets(&self.hw);
+        let old = self.hw.hal.resets(&self.hw).unwrap_or_default();
+        self.hw.hal.clear_resets(&self.hw, old);
         for vf in first_vfs(table.count()) {
             self.hw.hal.enable_mailbox(&self.hw, vf, true);
         }

@@ -247,16 +247,17 @@ pub(crate) trait Hal: Sync {
         hw.block.status(&hw.vsec)
     }
 
-    /// Reads and clears the VFs that saw a function level reset; `None` if nobody answers.
-    fn take_resets(&self, hw: &Hw) -> Option<u32> {
-        let at = self.facts().regs.reset_notification;
-        let seen = regs::read(&hw.mmio, at);
-        match seen {
-            u32::MAX => return None,
-            0 => {}
-            _ => regs::write(&hw.mmio, at, seen),
+    /// Reads which VFs saw a function level reset since that was cleared; `None` if nobody answers.
+    fn resets(&self, hw: &Hw) -> Option<u32> {
+        let seen = regs::read(&hw.mmio, self.facts().regs.reset_notification);
+        (seen != u32::MAX).then_some(seen & ((1 << MAX_VFS) - 1))
+    }
+
+    /// The resets of these VFs are known.
+    fn clear_resets(&self, hw: &Hw, vfs: u32) {
+        if vfs != 0 {
+            regs::write(&hw.mmio, self.facts().regs.reset_notification, vfs);
         }
-        Some(seen & ((1 << MAX_VFS) - 1))
     }
 
     /// Lets the VF's mailbox interrupt us, or not.

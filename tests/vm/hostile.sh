@@ -36,6 +36,26 @@ vanish() {
 }
 t "a tenant that is killed frees its VF" vanish
 t "and leaves nothing to the next" vf-client --pci "$(vf 1)" scrub-check
+# What is loaded is gone when its VF is reset meanwhile; nobody may run it then.
+amid_load() {
+	vf-client --pci "$(vf 1)" run --seconds 30 > /tmp/v 2>&1 &
+	v=$!
+	wait_for 5 is_state vf2 active || return 1
+	# LOAD takes most of the time then.
+	referee fault late --vf 1 --command $LOAD --arg 30000
+	for _ in 1 2 3; do
+		sleep 0.1
+		echo 1 > "$PCI/$(vf 1)/reset"
+	done
+	referee clear
+	kill -9 $v
+	wait $v
+	wait_for 5 is_state vf2 available && [ "$(referee get violations)" = 0 ]
+}
+LOAD=3
+for n in 1 2 3 4; do
+	t "a VF that is reset while it is loaded, $n" amid_load
+done
 t "VFs in use are not disabled" refused "busy" sh -c "echo 0 | tee $PCI/$PF/sriov_numvfs"
 
 kill $good
