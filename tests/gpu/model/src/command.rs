@@ -30,6 +30,8 @@ pub(crate) struct Command {
     pub(crate) status: u8,
     /// Its number in the log.
     pub(crate) log: u64,
+    /// Issued before the driver had read of a reset of its functions: it could not know.
+    pub(crate) excused: bool,
 }
 
 /// Why a command is refused: status and violation.
@@ -66,6 +68,7 @@ impl Gpu {
             hangs: false,
             status: status::DONE,
             log,
+            excused: self.is_unread(slot) || (cmd == cmd::CONTEXT_SWITCH && self.is_unread(next)),
         };
         match self.check(h, &command) {
             Ok((progress, us)) => {
@@ -77,23 +80,27 @@ impl Gpu {
                 self.command = Some(command);
             }
             Err((status, code)) => {
-                let code = self.blame(slot, code);
                 command.status = status;
+                let code = self.blame(&command, code);
                 self.conclude(h, now, command, code);
             }
         }
     }
 
-    /// Counts a violation, unless the VF has seen a function level reset that the driver has not
-    /// read of yet: it could not know. Returns the code to be logged.
-    fn blame(&mut self, slot: usize, code: u32) -> u32 {
+    /// Whether the function has seen a reset that RESET_NOTIFICATION still shows.
+    fn is_unread(&self, slot: usize) -> bool {
         // A driver can name a function that no chip has.
         let bit = |vf: usize| u32::try_from(vf).ok().and_then(|vf| 1u32.checked_shl(vf));
-        let unread = |vf: usize| bit(vf).is_some_and(|b| self.vsec.reset_notification & b != 0);
-        if slot.checked_sub(1).is_some_and(unread) {
+        let shown = |vf: usize| bit(vf).is_some_and(|b| self.vsec.reset_notification & b != 0);
+        slot.checked_sub(1).is_some_and(shown)
+    }
+
+    /// Counts a violation by a command that is not excused. Returns the code to be logged.
+    fn blame(&mut self, c: &Command, code: u32) -> u32 {
+        if c.excused {
             return 0;
         }
-        self.violate(slot, code);
+        self.violate(c.slot, code);
         code
     }
 
@@ -248,7 +255,7 @@ impl Gpu {
                 return;
             }
         } else if let Err((status, v)) = self.carry_out(h, t, &c) {
-            (c.status, code) = (status, self.blame(c.slot, v));
+            (c.status, code) = (status, self.blame(&c, v));
         }
         self.conclude(h, t, c, code);
     }

@@ -173,3 +173,22 @@ fn a_driver_is_not_blamed_for_a_reset_it_cannot_know_of() {
     assert_eq!(r.cmd(cmd::IDLE, 1), status::ABORTED);
     assert_eq!(r.stat(referee::VIOLATIONS), before + 1);
 }
+
+#[test]
+fn nor_for_a_command_that_it_issued_before_it_knew() {
+    let mut r = rig();
+    r.start(1);
+    r.stop(1);
+    flr(&mut r, 1);
+    // The image went with the reset, which LOAD finds out at its end.
+    r.issue(cmd::LOAD, 1, 0);
+    r.set(0, r.regs().reset_notification, 1);
+    r.pass(1_000_000);
+    assert_ne!(r.cfg_get(r.vsec().status) as u8, status::DONE);
+    assert_eq!(r.violations(), 0);
+    assert_ne!(r.cmd(cmd::LOAD, 1), status::DONE);
+    assert_eq!(
+        (r.violations(), r.last_violation()),
+        (1, violation::BAD_IMAGE)
+    );
+}
