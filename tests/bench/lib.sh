@@ -50,5 +50,18 @@ window() {
 	sleep "$1"
 	referee show > "$2" || exit 1
 }
+# lost NAME COUNTER WITH WITHOUT: the part of what VF0 counts per time in the second window that it does
+# not in the first.
+lost() {
+	python3 - "$@" <<'PY' | figures
+import json, sys
+name, counter, *paths = sys.argv[1:]
+def rate(path):
+    w = json.load(open(path))
+    return w["functions"][1][counter] / (w["now_ns"] - w["since_ns"])
+some, all = map(rate, paths)
+print(f"{name} {round(1 - some / all, 6) + 0.0:.6f} ratio")
+PY
+}
 # no_violations: fails the benchmark if the driver broke a rule of the GPU.
 no_violations() { [ "$(referee get violations)" = 0 ] || { echo "protocol violations"; exit 1; }; }

@@ -19,14 +19,7 @@ alone() {
 	wait $hold || exit 1
 	setting control resume
 	no_tenants
-	python3 - <<'PY' | figures
-import json
-def part(path):
-    w = json.load(open(path))
-    return w["functions"][1]["busy_ns"] / (w["now_ns"] - w["since_ns"])
-gim, bare = part("/tmp/alone.json"), part("/tmp/bare.json")
-print(f"loss_1to1 {round(1 - gim / bare, 6) + 0.0:.6f} ratio")
-PY
+	lost loss_1to1 busy_ns /tmp/alone.json /tmp/bare.json
 }
 
 # The same two VFs on the same engine, their guests stopped: switched by gim, by nobody, and the

@@ -1,8 +1,8 @@
 #!/bin/sh
 # vm: --steady --gpu vfs=4,vram_mb=512
 # SPDX-License-Identifier: GPL-2.0
-# Framebuffer beyond the aperture, so that the PF has something to do in which it can hang.
 # Uevents: each act of the guard, hang, quarantine, reset of the GPU; floods are cut and counted.
+# There is framebuffer beyond the aperture, so that the PF has something to do in which it can hang.
 # shellcheck source=tests/vm/lib.sh
 . tests/vm/lib.sh
 

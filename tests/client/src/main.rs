@@ -26,6 +26,9 @@ use vf_client::vf::Vf;
 use vf_client::vfio::Vfio;
 use vf_client::{exchange, mailbox, scrub, Error, Result};
 
+/// How often a job's chain runs, if nobody says.
+const REPEAT: u32 = 16;
+
 #[derive(Parser)]
 #[command(
     name = "vf-client",
@@ -110,9 +113,10 @@ struct RunArgs {
     /// Most bytes of one operation
     #[arg(long, default_value_t = 16 << 10)]
     op_bytes: usize,
-    /// How often each job's chain runs: so the GPU is busier than the CPU that verifies
-    #[arg(long, default_value_t = 16)]
-    repeat: u32,
+    /// How often each job's chain runs, so that the GPU is busier than the CPU that verifies; 16 if
+    /// that many fit into the ring
+    #[arg(long)]
+    repeat: Option<u32>,
     /// How long a job may take before it counts as a hang, in seconds; a Linux guest takes 2
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     patience: f64,
@@ -256,14 +260,15 @@ impl Wishes {
 
 fn run<W: Way>(cli: &Cli, args: &RunArgs, voice: &Voice) -> Result<()> {
     let wishes = Wishes::listen(args.stdin)?;
-    let plan = Plan {
+    let mut plan = Plan {
         workload: args.workload,
         seed: args.seed,
         depth: args.depth,
         op_bytes: args.op_bytes,
-        repeat: args.repeat,
+        repeat: 1,
         patience: Duration::from_secs_f64(args.patience),
     };
+    plan.repeat = args.repeat.unwrap_or(plan.max_repeat().min(REPEAT));
     let vf: W = open(cli)?;
     let pci = vf.name();
     let mut runner = Runner::new(vf, plan)?;

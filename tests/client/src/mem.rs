@@ -200,9 +200,10 @@ mod tests {
     #[test]
     fn any_alignment() {
         let m = Mapping::anonymous(4096).unwrap();
-        let data: Vec<u8> = (0..100).collect();
-        for offset in [0, 1, 7, 8, 4096 - 100] {
-            for len in [0, 1, 7, 8, 9, 31, 100] {
+        let data: Vec<u8> = (0..300u32).map(|n| n as u8).collect();
+        for offset in [0, 1, 7, 8, 4096 - 300] {
+            // From 256 bytes on reads are another matter.
+            for len in [0, 1, 7, 8, 9, 31, 255, 256, 300] {
                 m.write(offset, &data[..len]).unwrap();
                 let mut back = vec![0; len];
                 m.read(offset, &mut back).unwrap();
