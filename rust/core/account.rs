@@ -183,10 +183,43 @@ impl GpuStats {
         gpu_resets: 0,
         stray: 0,
     };
+
+    /// How many there are.
+    pub(super) const WORDS: usize = 9;
+
+    /// All, in the order of their fields.
+    pub(super) const fn words(&self) -> [u64; Self::WORDS] {
+        [
+            self.switches,
+            self.switch_time,
+            self.commands,
+            self.failures,
+            self.lost_irqs,
+            self.polls,
+            self.pf_run,
+            self.gpu_resets,
+            self.stray,
+        ]
+    }
+
+    /// As [`Self::words`] told them.
+    pub(super) const fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        Self {
+            switches: words[0],
+            switch_time: words[1],
+            commands: words[2],
+            failures: words[3],
+            lost_irqs: words[4],
+            polls: words[5],
+            pf_run: words[6],
+            gpu_resets: words[7],
+            stray: words[8],
+        }
+    }
 }
 
 /// 64-bit words of a [`VfStats`] in a [`Snapshot`].
-const WORDS: usize = COUNTERS + SWITCH_BUCKETS + WAIT_BUCKETS;
+pub(super) const STATS_WORDS: usize = COUNTERS + SWITCH_BUCKETS + WAIT_BUCKETS;
 
 /// Counters that are no histogram.
 pub const COUNTERS: usize = 16;
@@ -241,8 +274,8 @@ impl VfStats {
         self.gap_max = gap_max;
     }
 
-    fn to_words(self) -> [u64; WORDS] {
-        let mut words = [0; WORDS];
+    pub(super) fn to_words(self) -> [u64; STATS_WORDS] {
+        let mut words = [0; STATS_WORDS];
         let (counters, rest) = words.split_at_mut(COUNTERS);
         counters.copy_from_slice(&self.counters());
         let buckets = self.switch_times.0.iter().chain(&self.waits.0);
@@ -252,7 +285,7 @@ impl VfStats {
         words
     }
 
-    fn from_words(words: &[u64; WORDS]) -> Self {
+    pub(super) fn from_words(words: &[u64; STATS_WORDS]) -> Self {
         let mut stats = Self {
             run: words[0],
             wait: words[1],
@@ -288,7 +321,7 @@ impl VfStats {
 pub struct Snapshot {
     /// Odd while it is written.
     sequence: AtomicU32,
-    words: [AtomicU64; WORDS],
+    words: [AtomicU64; STATS_WORDS],
 }
 
 impl Default for Snapshot {
@@ -302,7 +335,7 @@ impl Snapshot {
     pub const fn new() -> Self {
         Self {
             sequence: AtomicU32::new(0),
-            words: [const { AtomicU64::new(0) }; WORDS],
+            words: [const { AtomicU64::new(0) }; STATS_WORDS],
         }
     }
 
@@ -323,7 +356,7 @@ impl Snapshot {
     pub fn read(&self) -> Option<VfStats> {
         for _ in 0..1_000 {
             let before = self.sequence.load(Ordering::Acquire);
-            let mut words = [0; WORDS];
+            let mut words = [0; STATS_WORDS];
             for (copy, word) in words.iter_mut().zip(&self.words) {
                 *copy = word.load(Ordering::Relaxed);
             }

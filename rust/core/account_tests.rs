@@ -56,11 +56,11 @@ fn quantiles_are_where_they_should_be() {
 
 /// Counters that all have the same value, so that a torn copy shows.
 fn all(value: u32) -> VfStats {
-    VfStats::from_words(&[u64::from(value); WORDS])
+    VfStats::from_words(&[u64::from(value); STATS_WORDS])
 }
 
 fn words_go_there_and_back() {
-    let mut words = [0; WORDS];
+    let mut words = [0; STATS_WORDS];
     for (n, word) in words.iter_mut().enumerate() {
         *word = 7 * n as u64 + 1;
     }

@@ -5,6 +5,8 @@
 //! A [`Config`] can only be changed by its setters, so one that exists is valid. A refused value
 //! changes nothing and the error says what is allowed.
 
+mod record;
+
 use core::fmt;
 
 use super::{

@@ -19,6 +19,8 @@
 //! | `whole.rs` | the GPU as a whole: parking it, and resetting it when it does not answer |
 //! | `settings.rs` | what the host sets, from one decision to the next |
 //! | `ask.rs` | what the engine tells of itself to who asks |
+//! | `leave.rs` | leaving the GPU to the next life of the driver, and coming to it |
+//! | `record.rs` | what the next life must know |
 //! | `host.rs` | what the host orders: enable, disable, pause, resume, work for the PF |
 
 mod adopt;
@@ -28,11 +30,13 @@ mod command;
 mod guard;
 mod hold;
 mod host;
+mod leave;
 mod message;
 mod prepare;
 mod qos;
 mod reads;
 mod ready;
+mod record;
 mod recover;
 mod schedule;
 mod settings;
@@ -56,6 +60,7 @@ use self::{
     },
     guard::Buckets,
     hold::Holds,
+    leave::Leaving,
     prepare::Prepares,
     qos::Parts,
     reads::Reads,
@@ -234,6 +239,7 @@ pub struct Engine {
     count: u8,
     /// The shell waits for [`Action::Stopped`].
     stopping: bool,
+    leaving: Leaving,
 
     seat: Seat,
     flight: Option<Flight>,
@@ -325,6 +331,7 @@ impl Engine {
             bus: Bus::Here,
             count: 0,
             stopping: false,
+            leaving: Leaving::No,
             seat: Seat::Empty,
             flight: None,
             undone: None,
@@ -385,6 +392,9 @@ impl Engine {
     /// event. After that the timer is to be armed to [`Self::deadline`].
     pub fn step(&mut self, now: Ns, ev: Event, out: &mut Actions) {
         out.clear();
+        if self.has_left() && ev != Event::Stay {
+            return;
+        }
         self.now = self.now.max(now);
         self.reads.begin_step();
         self.expect_status(&ev);
@@ -405,6 +415,7 @@ impl Engine {
         self.tell_adopted(out);
         self.tell_all_paused(out);
         self.tell_stopped(out);
+        self.tell_left(out);
     }
 
     fn take(&mut self, ev: Event, out: &mut Actions) {
@@ -431,6 +442,9 @@ impl Engine {
             Event::Alert(vf) => self.alert(vf, out),
             Event::PauseAll => self.pause_all(),
             Event::ResumeAll => self.resume_all(),
+            Event::Leave => self.leave(),
+            Event::Stay => self.remain(out),
+            Event::Arrive => self.arrive(out),
             Event::Busy { mask } => self.busy = mask,
             Event::PfWork(work) => self.pf.work = work,
             Event::Detached => self.detach(out),
@@ -441,6 +455,9 @@ impl Engine {
 
     /// When [`Event::Timer`] is wanted, at the latest; `None` if no time matters.
     pub fn deadline(&self) -> Option<Ns> {
+        if self.has_left() {
+            return None;
+        }
         let slow = earlier(self.work_deadline(), self.resets_deadline());
         let slow = earlier(slow, self.ready_deadline());
         let slow = earlier(slow, self.reads_deadline());

@@ -154,6 +154,14 @@ pub enum Event {
     PauseAll,
     /// The host lets the scheduler go on.
     ResumeAll,
+    /// The driver is about to leave its VFs to the next life of it: whatever goes on is finished,
+    /// nothing begins. Answered by [`Action::Left`].
+    Leave,
+    /// It stays after all.
+    Stay,
+    /// The first event of an engine that goes on from a record
+    /// ([`super::engine::Engine::read`]).
+    Arrive,
     /// The hardware says which VFs have work, one bit per VF. Until it was said once, all are taken
     /// to have some. In work-conserving mode those without are skipped.
     Busy {
@@ -223,6 +231,13 @@ pub enum Action {
     /// [`Event::PauseAll`] is complete: nobody runs, and all states are saved; or the GPU is lost, or
     /// has stopped to answer while VFs were being disabled.
     AllPaused,
+    /// The answer to [`Event::Leave`]. If `ok`, the engine does nothing any more and can be
+    /// [written](super::engine::Engine::write): whatever the shell feeds it comes to nothing until
+    /// [`Event::Stay`]. Else the GPU does not serve VFs.
+    Left {
+        /// Whether the VFs can be left.
+        ok: bool,
+    },
     /// Read the message that waits in the VF's mailbox, if any: its interrupt may have been lost, or
     /// the VF is listened to again after it had sent too many. Meanwhile ([`super::engine::Engine::takes_messages`] is false) the shell leaves what
     /// the VF sends unread and unacknowledged.

@@ -168,6 +168,16 @@ impl Bucket {
     /// A full bucket.
     pub(super) const FULL: Self = Self(0);
 
+    /// One that is full again at this time.
+    pub(super) const fn full_again(at: Ns) -> Self {
+        Self(at)
+    }
+
+    /// When it is full again.
+    pub(super) const fn full_at(self) -> Ns {
+        self.0
+    }
+
     /// When `n` tokens are there, `now` at the earliest.
     pub(super) fn next(self, now: Ns, rate: Rate, n: u32) -> Ns {
         let need = rate.each().saturating_mul(n.into());

@@ -28,6 +28,7 @@ pub mod migrate;
 pub mod notice;
 pub mod partition;
 pub mod policy;
+pub mod record;
 pub mod rounds;
 pub mod stream;
 pub mod switch;

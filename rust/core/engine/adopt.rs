@@ -18,6 +18,10 @@ use super::super::{
     account::COUNTERS,
     actions::Actions,
     event::Action,
+    record::{
+        Reader,
+        Unfit, //
+    },
     switch::{
         Context,
         Seat, //
@@ -72,6 +76,24 @@ impl Adoptions {
         restored: 0,
         sealed: 0,
     };
+
+    /// Whether nobody is filling the VF, or waits to.
+    pub(super) const fn rest(&self, vf: VfId) -> bool {
+        (self.waiting | (self.taken & !self.restored)) & vf.bit() == 0
+    }
+
+    /// The masks of one at [`Self::rest`] for every VF.
+    pub(super) const fn masks(&self) -> [u32; 3] {
+        [self.taken, self.restored, self.sealed]
+    }
+
+    /// Reads them.
+    pub(super) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
+        for mask in [&mut self.taken, &mut self.restored, &mut self.sealed] {
+            *mask = from.number("mask of VFs")?;
+        }
+        Ok(())
+    }
 }
 
 impl Engine {

@@ -35,7 +35,7 @@ pub(super) const FULL: Buckets = [Bucket::FULL; Limit::ALL.len()];
 impl Engine {
     /// Whether messages of the VF are to be read and acknowledged at this moment.
     pub const fn takes_messages(&self, vf: VfId) -> bool {
-        (self.muted | self.adoptions.sealed) & vf.bit() == 0
+        (self.muted | self.adoptions.sealed) & vf.bit() == 0 && !self.has_left()
     }
 
     /// Takes `n` from what the VF may have, whether it is there or not.

@@ -16,6 +16,10 @@ use super::super::{
         Work, //
     },
     mailbox::HostMessage,
+    record::{
+        Reader,
+        Unfit, //
+    },
     types::{
         Ns,
         VfId, //
@@ -51,6 +55,19 @@ impl Prepares {
         read: 0,
         stale: 0,
     };
+
+    /// The masks of an engine that prepares nothing at the moment.
+    pub(super) const fn masks(&self) -> [u32; 2] {
+        [self.done, self.asked]
+    }
+
+    /// Reads them.
+    pub(super) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
+        for mask in [&mut self.done, &mut self.asked] {
+            *mask = from.number("mask of VFs")?;
+        }
+        Ok(())
+    }
 }
 
 impl Engine {
@@ -118,7 +135,8 @@ impl Engine {
 
     /// Queues the next preparation, one at a time, and answers those that have asked.
     pub(super) fn prepare(&mut self, out: &mut Actions) {
-        if !self.exchanges() || self.phase != Phase::On {
+        let waits = self.leaves() || self.reads.awaits(self.hold);
+        if !self.exchanges() || self.phase != Phase::On || waits {
             return;
         }
         let all = self.prepares;

@@ -17,6 +17,10 @@ use super::super::{
         Table,
         ONE, //
     },
+    record::{
+        Reader,
+        Unfit, //
+    },
     types::{
         Fcn,
         Ns,
@@ -70,6 +74,17 @@ impl Parts {
         idle_vtime: 0,
         pf_vtime: 0,
     };
+
+    /// The virtual times of who is no VF.
+    pub(super) const fn vtimes(&self) -> [u64; 2] {
+        [self.idle_vtime, self.pf_vtime]
+    }
+
+    /// Reads them; the rest follows from the settings.
+    pub(super) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
+        (self.idle_vtime, self.pf_vtime) = (from.take()?, from.take()?);
+        Ok(())
+    }
 
     /// The settings have changed.
     pub(super) fn forget(&mut self) {

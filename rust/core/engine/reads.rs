@@ -65,7 +65,8 @@ impl Reads {
         self.answered = self.ordered;
     }
 
-    const fn open(&self) -> bool {
+    /// Whether an answer is still to come.
+    pub(super) const fn open(&self) -> bool {
         self.awaits(self.ordered)
     }
 }

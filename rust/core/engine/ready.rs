@@ -76,6 +76,11 @@ impl Ready {
         self.vfs = 0;
     }
 
+    /// Whether nobody is waited for.
+    pub(super) const fn is_none(&self) -> bool {
+        self.vfs == 0 && self.gpu.is_none()
+    }
+
     /// Whether the whole GPU will be reset.
     pub(super) const fn waits_for_gpu(&self) -> bool {
         self.gpu.is_some()

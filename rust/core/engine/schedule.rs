@@ -102,6 +102,14 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) const NONE: Self = Self::new(Turn::Nobody, 0, 0);
 
+    /// That of a VF that runs when the driver comes: it is over as soon as somebody else waits.
+    pub(super) const fn running(vf: VfId, now: Ns) -> Self {
+        let mut slot = Self::new(Turn::Vf(vf), now, 0);
+        slot.started = true;
+        slot.due = now;
+        slot
+    }
+
     const fn new(turn: Turn, decided: Ns, budget: Ns) -> Self {
         Self {
             turn,
@@ -208,7 +216,7 @@ impl Engine {
 
     fn slot_over(&self) -> bool {
         let slot = &self.slot;
-        let late = slot.started && slot.contended && self.now >= slot.due;
+        let late = slot.started && slot.contended && self.now >= slot.due && !self.keeps_engine();
         let late =
             late || (self.frozen && !matches!(slot.turn, Turn::Boot | Turn::Pf | Turn::Full(_)));
         match (self.phase, slot.turn) {
@@ -398,7 +406,7 @@ impl Engine {
     /// When the slot is due.
     pub(super) fn slot_deadline(&self) -> Option<Ns> {
         let counts = self.slot.started && self.slot.contended;
-        let free = self.flight.is_none() && self.blocked.is_none();
+        let free = self.flight.is_none() && self.blocked.is_none() && !self.keeps_engine();
         (counts && free).then_some(self.slot.due)
     }
 
@@ -406,6 +414,7 @@ impl Engine {
     pub(super) fn grantable(&self) -> Option<VfId> {
         if self.queue.is_empty()
             || self.frozen
+            || self.leaves()
             || self.holder.is_some()
             || self.owed != 0
             || self.phase != Phase::On

@@ -38,6 +38,7 @@ cases! {
     a_hold_can_be_ended_and_prolonged,
 }
 
+mod leave;
 mod prepare;
 mod reads;
 mod ready;

@@ -39,6 +39,8 @@ pub struct Summary {
     pub adoptions: [u64; 3],
     /// How often the GPU was taken away.
     pub detachments: u64,
+    /// How often the driver was replaced.
+    pub lives: u64,
 }
 
 /// The seed: GIM_SEED, or the time of day.
@@ -101,6 +103,7 @@ fn episode(number: u64, mut rng: Rng, events: u64, sum: &mut Summary) -> Verdict
     sum.answered += world.referee.answered;
     sum.failures += world.engine.gpu_stats(world.now).failures;
     sum.detachments += world.detachments;
+    sum.lives += world.lives;
     for (sum, each) in sum.adoptions.iter_mut().zip(world.referee.adoptions) {
         *sum += each;
     }

@@ -5,11 +5,13 @@
 //!
 //! - [`act`]: what the engine orders;
 //! - [`host`]: what the host and its operator do;
-//! - [`bus`]: somebody else takes the GPU away.
+//! - [`bus`]: somebody else takes the GPU away;
+//! - [`leave`]: the driver is replaced.
 
 mod act;
 mod bus;
 mod host;
+mod leave;
 
 use std::{
     cmp::Reverse,
@@ -63,6 +65,8 @@ enum Coming {
     Detached,
     /// It is given back, if it was not given back since.
     Attached(u64),
+    /// The next life of the driver comes.
+    Arrive,
 }
 
 /// One step, for the trace.
@@ -130,6 +134,10 @@ pub struct World {
     pub detached: bool,
     /// How often so far.
     pub detachments: u64,
+    /// The driver was told to leave.
+    pub leaving: bool,
+    /// How often another has come.
+    pub lives: u64,
     /// VFs that are adopted are filled, or given up, at random.
     pub fills: bool,
     /// What [`Action::Restored`] said last.
@@ -165,6 +173,8 @@ impl World {
             all_paused: false,
             detached: false,
             detachments: 0,
+            leaving: false,
+            lives: 0,
             fills: true,
             restored: None,
             unread: [None; MAX_VFS],
@@ -184,6 +194,7 @@ impl World {
     pub fn enable(&mut self, guests: Vec<Guest>) -> Verdict {
         // The host waits for a GPU that is away.
         while self.detached && self.happen()? {}
+        self.arrive()?;
         let count = guests.len();
         self.guests = guests;
         for guest in &mut self.guests {
@@ -207,6 +218,7 @@ impl World {
 
     /// Disables VFs and waits until the engine has stopped.
     pub fn disable(&mut self) -> Verdict {
+        self.arrive()?;
         self.guests.clear();
         self.referee.disabling(self.now);
         self.feed(Event::Disable)?;
@@ -355,6 +367,7 @@ impl World {
                 let work = Work::GpuReset;
                 self.feed(Event::WorkDone { work, ok })?;
             }
+            Coming::Filled(_) | Coming::Host | Coming::Detached if self.postponed(what) => {}
             Coming::Filled(n) if n < self.guests.len() => self.filled(n)?,
             Coming::Filled(_) => {}
             Coming::Host => self.host()?,
@@ -364,6 +377,7 @@ impl World {
             }
             Coming::Attached(n) if n == self.detachments => self.attach()?,
             Coming::Attached(_) => {}
+            Coming::Arrive => self.arrive()?,
         }
         Ok(true)
     }

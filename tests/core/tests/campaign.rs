@@ -15,6 +15,7 @@ fn a_million_events() {
             assert!(sum.switches > 0 && sum.answered > 0);
             assert!(events < 1_000_000 || sum.adoptions.iter().all(|&n| n > 0));
             assert!(events < 1_000_000 || sum.detachments > 0);
+            assert!(events < 1_000_000 || sum.lives > 0);
         }
         Err(e) => panic!("{e}"),
     }

@@ -77,6 +77,7 @@ impl World {
             }
             Action::Restored { vf, ok } => self.restored = Some((vf, ok)),
             Action::Adopted { .. }
+            | Action::Left { .. }
             | Action::ClearValid(_)
             | Action::PfRuns(_)
             | Action::Paused(_)

@@ -49,10 +49,14 @@ impl World {
         if had != Adoption::Taken {
             return Ok(());
         }
+        self.arrives(n, loaded, want);
+        if self.engine.has_left() {
+            // That was the last thing the driver has waited for.
+            return Ok(());
+        }
         if self.rng.chance(1, 8) {
             self.feed(Event::ResetVf(vf))?;
         }
-        self.arrives(n, loaded, want);
         match self.rng.chance(3, 4) {
             true => self.feed(Event::Resume(vf)),
             // The operator does, some time.
@@ -85,7 +89,7 @@ impl World {
         let again = self.rng.within(MS..200 * MS);
         self.plan(again, Coming::Host);
         let n = self.rng.within(0..self.guests.len() as u64) as usize;
-        match self.rng.within(0..26) {
+        match self.rng.within(0..29) {
             0 => self.feed(Event::Pause(vf(n))),
             1 => {
                 let (vf, ns) = (vf(n), self.rng.within(MS..2000 * MS));
@@ -127,6 +131,7 @@ impl World {
                 self.feed(Event::Seal(vf(n)))
             }
             18 => self.feed(Event::Look),
+            26..=28 => self.leave(),
             14 => self.feed(Event::PauseAll),
             15..=16 => self.feed(Event::ResumeAll),
             17 => {
