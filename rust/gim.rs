@@ -58,6 +58,10 @@ module! {
             default: 1,
             description: "0: guests may send, ask and reset as often as they like (default 1)",
         },
+        handover: u32 {
+            default: 1,
+            description: "0: VFs that an earlier gim has left are not taken over (default 1)",
+        },
         strict: u32 {
             default: 0,
             description: "1: the slot of an absent VF is not given to others (default 0)",

@@ -4,13 +4,16 @@
 //!
 //! It knows nothing of GPUs. A PF's driver registers its operations under the PF's address; a VFIO
 //! driver looks there for each call and finds them, or finds them absent. So either may be loaded
-//! first and unloaded first, and a VFIO device stays open while the PF's driver is replaced.
+//! first and unloaded first, and a VFIO device stays open while the PF's driver is replaced. What that
+//! has to tell its next life is kept here meanwhile.
 
 #[path = "seam/abi.rs"]
 #[allow(dead_code, reason = "other modules use what the registry does not")]
 mod abi;
 #[path = "seam/exports.rs"]
 mod exports;
+#[path = "seam/kept.rs"]
+mod kept;
 #[path = "seam/registry.rs"]
 mod registry;
 
@@ -29,6 +32,7 @@ struct SeamModule;
 impl kernel::Module for SeamModule {
     fn init(_: &'static ThisModule) -> Result<Self> {
         registry::init();
+        kept::init();
         Ok(Self)
     }
 }
@@ -36,5 +40,6 @@ impl kernel::Module for SeamModule {
 impl Drop for SeamModule {
     fn drop(&mut self) {
         registry::exit();
+        kept::exit();
     }
 }

@@ -10,6 +10,7 @@ mod carry;
 mod control;
 mod copy;
 pub(crate) mod exchange;
+mod handover;
 pub(crate) mod hold;
 mod irq;
 mod slow;
@@ -109,8 +110,6 @@ pub(crate) struct Gpu {
     #[pin]
     state: SpinLockIrq<State>,
     queue: OwnQueue,
-    /// Names this GPU's VFs to their guests.
-    uuid: u64,
     hw: Hw,
 }
 
@@ -143,12 +142,18 @@ pub(crate) struct State {
     stopped: bool,
     /// The host goes down: nothing is enabled any more.
     closed: bool,
+    /// VFs are to be left to the next life of the driver when this one ends.
+    pub(crate) bequeaths: bool,
+    /// Whether the engine has left them, once it has said so.
+    left: Option<bool>,
     /// A VF is being reset by the worker.
     resetting: bool,
     /// The thread that resets the PF for the engine, while it does.
     resetter: Option<i32>,
     /// VFs whose guest is to be interrupted once they are resumed: a bit per VF.
     raise: u32,
+    /// Names this GPU's VFs to their guests.
+    uuid: u64,
     /// Counts the resets of each VF.
     epochs: [u32; MAX_VFS],
     /// When the timer is armed to.
@@ -195,14 +200,16 @@ impl Gpu {
                     order: None,
                     stopped: true,
                     closed: false,
+                    bequeaths: false,
+                    left: None,
                     resetting: false,
                     resetter: None,
                     raise: 0,
+                    uuid: random::number(),
                     epochs: [0; MAX_VFS],
                     armed: None,
                 }, "gim::state"),
                 queue,
-                uuid: random::number(),
                 hw,
             }),
             GFP_KERNEL,
@@ -286,6 +293,10 @@ impl Gpu {
             Action::Stopped => {
                 st.stopped = true;
                 this.cancel_copies(st);
+            }
+            Action::Left { ok } => {
+                st.left = Some(ok);
+                this.changed.notify_all();
             }
             Action::Paused(_)
             | Action::AllPaused

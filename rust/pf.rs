@@ -25,7 +25,8 @@ use crate::{
             Verdict, //
         },
         irq::Msi,
-        pci::BoundPf, //
+        pci::BoundPf,
+        seam::Bequest, //
     },
     gim_core::{
         config::{
@@ -49,6 +50,7 @@ use crate::{
         },
         Hw, //
     },
+    migrate::service,
     module_parameters,
     port::{
         Opened,
@@ -103,6 +105,7 @@ impl pci::Driver for Gim {
             // is released; `unbind` ends what runs on its own.
             let pf = unsafe { BoundPf::new(pdev) };
             let gpu = Gpu::new(Hw::new(pf, chip)?, &config(pdev, chip)?)?;
+            inherit(&gpu)?;
             let irq = Msi::new(&gpu.hw().pf, c"gim", IrqHandler(gpu.clone()))?;
             let files = GpuFiles::new(&gpu)?;
             dev_info!(
@@ -114,14 +117,19 @@ impl pci::Driver for Gim {
             );
             Ok(try_pin_init!(GimData {
                 irq <- irq,
-                port <- new_mutex!(Some(Port::open(&gpu)?)),
+                port <- new_mutex!(Some(Port::prepare(gpu.hw().pf.address())?)),
                 debugfs: debugfs::dir(&gpu)?,
                 engine_file <- debugfs::engine_file(debugfs, gpu.clone()),
                 // Nothing fails after this: nobody would stop the hardware, or take the VFs away.
                 _: {
                     gpu.hw().start();
                 },
-                vf_files <- new_mutex!(enable_at_load(&gpu, &files)),
+                vf_files <- new_mutex!(begin(&gpu, &files)),
+                _: {
+                    if let Some(port) = &*port.lock() {
+                        port.admit(&gpu);
+                    }
+                },
                 files,
                 _: {
                     // What a bus reset wipes, as it is now.
@@ -134,12 +142,21 @@ impl pci::Driver for Gim {
 
     fn unbind<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
         // Files that are open find nothing behind them from here on.
-        let port = this.port.lock().take();
+        let mut port = this.port.lock().take();
+        let bequest = port.as_ref().and_then(|port| bequest(&this.gpu, port));
         if let Some(port) = &port {
             port.shut();
         }
         if this.gpu.is_lost() {
             this.gpu.lost();
+        }
+        if let Some(bequest) = bequest {
+            drop(port.take());
+            *this.vf_files.lock() = None;
+            if leave(&this.gpu, bequest) {
+                this.gpu.finish();
+                return;
+            }
         }
         // Whoever waits inside for something to come about is told that it will not.
         this.gpu.stop_engine();
@@ -228,6 +245,70 @@ impl PfDriver for Gim {
     fn shutdown<'bound>(_: &'bound pci::Device<Core<'_>>, this: Pin<&GimData>) {
         this.gpu.shut_down();
     }
+}
+
+/// What an earlier life of the driver has left for this GPU, if it has.
+fn inherit(gpu: &Arc<Gpu>) -> Result {
+    let address = gpu.hw().pf.address();
+    let Some(words) = service::inheritance(address)? else {
+        return Ok(());
+    };
+    if module_parameters::handover.value() != 0 {
+        return gpu.inherit(&words);
+    }
+    service::forget_inheritance(address);
+    dev_warn!(
+        gpu.hw().pf.get(),
+        "what an earlier gim has left is dropped: its VFs are nobody's, write 0 to sriov_numvfs\n"
+    );
+    Ok(())
+}
+
+/// Goes on with VFs that were taken over, or enables those that are wanted.
+fn begin(gpu: &Arc<Gpu>, files: &GpuFiles) -> Option<VfFiles> {
+    if !gpu.arrive() {
+        return enable_at_load(gpu, files);
+    }
+    service::forget_inheritance(gpu.hw().pf.address());
+    VfFiles::new(gpu, files)
+        .inspect_err(|e| {
+            dev_err!(
+                gpu.hw().pf.get(),
+                "no files for the VFs: {}\n",
+                e.to_errno()
+            )
+        })
+        .ok()
+}
+
+/// The place for what the next life of the driver must know, if there is to be one.
+fn bequest(gpu: &Arc<Gpu>, port: &Opened) -> Option<Bequest> {
+    if !gpu.bequeaths() {
+        return None;
+    }
+    port.bequeath()
+        .inspect_err(|e| {
+            dev_err!(
+                gpu.hw().pf.get(),
+                "VFs cannot be left to another gim: {}\n",
+                e.to_errno()
+            )
+        })
+        .ok()
+}
+
+/// Leaves the VFs to the next life; whether that could be done.
+fn leave(gpu: &Arc<Gpu>, bequest: Bequest) -> bool {
+    let dev = gpu.hw().pf.get();
+    let left = gpu.leave().and_then(|words| bequest.leave(&words));
+    match left {
+        Ok(()) => dev_info!(dev, "VFs are left to the next gim\n"),
+        Err(e) => {
+            gpu.remain();
+            dev_err!(dev, "VFs could not be left: {}\n", e.to_errno());
+        }
+    }
+    left.is_ok()
 }
 
 /// Enables VFs and shows them in sysfs.

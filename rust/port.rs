@@ -18,7 +18,10 @@ use kernel::{
 };
 
 use crate::{
-    ffi::pci::Address,
+    ffi::{
+        pci::Address,
+        seam::Bequest, //
+    },
     gim_core::types::{
         VfId,
         MAX_VFS, //
@@ -71,13 +74,13 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Opens a door that [`find`] finds.
-    pub(crate) fn open(gpu: &Arc<Gpu>) -> Result<Opened> {
+    /// Makes a door that [`find`] finds; nobody is let in before [`Opened::admit`].
+    pub(crate) fn prepare(address: Address) -> Result<Opened> {
         let port = Arc::pin_init(
             try_pin_init!(Self {
-                address: gpu.hw().pf.address(),
+                address,
                 inner <- new_mutex!(Inner {
-                    gpu: Some(gpu.clone()),
+                    gpu: None,
                     visits: 0,
                     claimed: 0,
                     moves: [Move::NONE; MAX_VFS],
@@ -126,6 +129,11 @@ impl Port {
         f(&mut inner.moves[vf.index()], now)
     }
 
+    /// Whether somebody saves, restores or tracks a VF.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.inner.lock().claimed != 0
+    }
+
     /// Takes a VF for one purpose: to be saved, restored or tracked. `EBUSY` if somebody has it.
     pub(crate) fn claim(self: &Arc<Self>, vf: VfId) -> Result<Claimed> {
         let mut inner = self.inner.lock();
@@ -147,10 +155,21 @@ pub(crate) fn find(address: Address) -> Result<Arc<Port>> {
     found.cloned().ok_or(ENODEV)
 }
 
-/// An open door; it closes when this is dropped, once everybody has left.
+/// A door; it closes when this is dropped, once everybody has left.
 pub(crate) struct Opened(Arc<Port>);
 
 impl Opened {
+    /// Lets everybody in, those who come through the seam too.
+    pub(crate) fn admit(&self, gpu: &Arc<Gpu>) {
+        self.0.inner.lock().gpu = Some(gpu.clone());
+        service::look_for_seam();
+    }
+
+    /// Prepares to leave a record for the next life of the driver.
+    pub(crate) fn bequeath(&self) -> Result<Bequest> {
+        service::bequeath(&self.0)
+    }
+
     /// Lets nobody enter any more; whoever is inside stays.
     pub(crate) fn shut(&self) {
         PORTS.lock().retain(|port| !Arc::ptr_eq(port, &self.0));

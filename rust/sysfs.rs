@@ -3,7 +3,8 @@
 //! What the operator sees below the PF's directory in sysfs.
 //!
 //! ```text
-//! <PF>/gim/{chip,framebuffer_mib,policy,mode,slice_us,slice_preset,watchdog_ms,control,state,stats}
+//! <PF>/gim/{chip,framebuffer_mib,policy,mode,slice_us,slice_preset,watchdog_ms,control,handover,
+//!          state,stats}
 //! <PF>/gim/limits/{enforced,messages,requests,timeouts,resets,hangs,access-time}
 //! <PF>/sriov_admin/vfN/{state,control,fb_mib,fb_offset_mib,slice_us,stats,guest,device -> VF} (N from 1)
 //! <PF>/sriov_admin/vfN/{weight,min_permille,cap_permille,latency_us}                 (policy qos)

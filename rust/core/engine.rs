@@ -392,7 +392,7 @@ impl Engine {
     /// event. After that the timer is to be armed to [`Self::deadline`].
     pub fn step(&mut self, now: Ns, ev: Event, out: &mut Actions) {
         out.clear();
-        if self.has_left() && ev != Event::Stay {
+        if self.has_left() && !matches!(ev, Event::Stay | Event::Arrive) {
             return;
         }
         self.now = self.now.max(now);

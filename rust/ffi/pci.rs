@@ -124,6 +124,13 @@ impl BoundPf {
         unsafe { c::gim_pci_disable_sriov_unbind(raw(self.get())) }
     }
 
+    /// How many VFs are enabled, whoever has done that.
+    pub(crate) fn num_vfs(&self) -> u16 {
+        // SAFETY: The device is valid.
+        let count = unsafe { bindings::pci_num_vf(raw(self.get())) };
+        u16::try_from(count).unwrap_or(0)
+    }
+
     /// Whether a VF is in use by a guest (assigned by a legacy assigner or marked as such).
     pub(crate) fn vfs_assigned(&self) -> bool {
         // SAFETY: The device is valid.

@@ -48,11 +48,21 @@ use self::abi::{
 
 /// The registry's name.
 const MODULE: &CStr = c"gim_seam";
-const REGISTER: &CStr = c"gim_seam_register";
-const UNREGISTER: &CStr = c"gim_seam_unregister";
+
+/// What is used of it, in this order.
+const SYMBOLS: [&CStr; 5] = [
+    c"gim_seam_register",
+    c"gim_seam_unregister",
+    c"gim_seam_keep",
+    c"gim_seam_kept",
+    c"gim_seam_forget",
+];
 
 type Register = unsafe extern "C" fn(u32, u32, *const Ops, *mut c_void) -> i64;
 type Unregister = unsafe extern "C" fn(u64);
+type Keep = unsafe extern "C" fn(u32, u32, u64, *const u64, usize) -> c_int;
+type Kept = unsafe extern "C" fn(u32, u32, *mut u64, usize) -> i64;
+type Forget = unsafe extern "C" fn(u32, u32);
 
 /// What VFIO drivers are served: see [`Ops`]. `vf` is whatever the caller says.
 pub(crate) trait Provider: Send + Sync + 'static {
@@ -84,39 +94,72 @@ pub(crate) trait Provider: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// Both come from `__symbol_get`.
+/// All come from `__symbol_get`.
 pub(crate) struct Seam {
     register: Register,
     unregister: Unregister,
+    keep: Keep,
+    kept: Kept,
+    forget: Forget,
+    _held: Held,
+}
+
+/// The symbols that were got: the first so many of [`SYMBOLS`].
+struct Held(usize);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for name in SYMBOLS.iter().take(self.0) {
+            // SAFETY: Got by `Seam::find`.
+            unsafe { bindings::__symbol_put(name.as_char_ptr()) };
+        }
+    }
 }
 
 impl Seam {
     /// Finds it, if it is loaded.
     pub(crate) fn find() -> Option<Arc<Self>> {
-        // SAFETY: The names are NUL-terminated; both symbols are the registry's alone.
-        let (first, second) = unsafe {
-            (
-                bindings::__symbol_get(REGISTER.as_char_ptr()),
-                bindings::__symbol_get(UNREGISTER.as_char_ptr()),
-            )
-        };
-        if first.is_null() || second.is_null() {
-            for (symbol, name) in [(first, REGISTER), (second, UNREGISTER)] {
-                if !symbol.is_null() {
-                    // SAFETY: It was got above.
-                    unsafe { bindings::__symbol_put(name.as_char_ptr()) };
-                }
+        let mut held = Held(0);
+        let mut found = [core::ptr::null_mut(); SYMBOLS.len()];
+        for (to, name) in found.iter_mut().zip(SYMBOLS) {
+            // SAFETY: The name is NUL-terminated, and the symbol the registry's alone.
+            *to = unsafe { bindings::__symbol_get(name.as_char_ptr()) };
+            if to.is_null() {
+                return None;
             }
-            return None;
+            held.0 += 1;
         }
+        let [register, unregister, keep, kept, forget] = found;
         // INVARIANT: Just got.
-        let seam = Self {
-            // SAFETY: The registry's functions have these types (`seam/exports.rs`).
-            register: unsafe { core::mem::transmute::<*mut c_void, Register>(first) },
-            // SAFETY: As above.
-            unregister: unsafe { core::mem::transmute::<*mut c_void, Unregister>(second) },
+        // SAFETY: The registry's functions have these types (`seam/exports.rs`).
+        let seam = unsafe {
+            Self {
+                register: core::mem::transmute::<*mut c_void, Register>(register),
+                unregister: core::mem::transmute::<*mut c_void, Unregister>(unregister),
+                keep: core::mem::transmute::<*mut c_void, Keep>(keep),
+                kept: core::mem::transmute::<*mut c_void, Kept>(kept),
+                forget: core::mem::transmute::<*mut c_void, Forget>(forget),
+                _held: held,
+            }
         };
         Arc::new(seam, GFP_KERNEL).ok()
+    }
+
+    /// Copies the record that an earlier life has left for this PF; returns its words. `ENOENT`:
+    /// there is none.
+    pub(crate) fn kept(&self, pf: Address, to: &mut [u64]) -> Result<usize> {
+        // SAFETY: `to` is valid for writes of its length.
+        let count = unsafe { (self.kept)(pf.domain, pf.id.into(), to.as_mut_ptr(), to.len()) };
+        match usize::try_from(count) {
+            Ok(count) => Ok(count),
+            Err(_) => to_result(c_int::try_from(count)?).and(Err(EINVAL)),
+        }
+    }
+
+    /// Drops it.
+    pub(crate) fn forget(&self, pf: Address) {
+        // SAFETY: By the invariant.
+        unsafe { (self.forget)(pf.domain, pf.id.into()) }
     }
 
     /// Registers; VFIO drivers find `provider` under the PF's address until the answer is dropped.
@@ -145,15 +188,6 @@ impl Seam {
     }
 }
 
-impl Drop for Seam {
-    fn drop(&mut self) {
-        for name in [REGISTER, UNREGISTER] {
-            // SAFETY: Got by `find`, by the invariant.
-            unsafe { bindings::__symbol_put(name.as_char_ptr()) };
-        }
-    }
-}
-
 /// What was registered.
 struct Context(*mut c_void);
 
@@ -168,6 +202,54 @@ pub(crate) struct Registered<T: Provider> {
     serial: u64,
     ctx: Context,
     _type: PhantomData<Arc<T>>,
+}
+
+impl<T: Provider> Registered<T> {
+    /// What the next life of this driver inherits. From here on those who want to enter wait for
+    /// it, once this registration is gone.
+    pub(crate) fn bequeath(&self, pf: Address) -> Result<Bequest> {
+        let bequest = Bequest {
+            seam: self.seam.clone(),
+            pf,
+            serial: self.serial,
+            left: false,
+        };
+        bequest.keep(&[])?;
+        Ok(bequest)
+    }
+}
+
+/// The place where the record for the next life is kept; an empty one is there already. Without
+/// one that is [left](Self::leave), it is dropped again.
+pub(crate) struct Bequest {
+    seam: Arc<Seam>,
+    pf: Address,
+    serial: u64,
+    left: bool,
+}
+
+impl Bequest {
+    /// Leaves the record.
+    pub(crate) fn leave(mut self, words: &[u64]) -> Result {
+        self.keep(words)?;
+        self.left = true;
+        Ok(())
+    }
+
+    fn keep(&self, words: &[u64]) -> Result {
+        let (domain, id) = (self.pf.domain, self.pf.id.into());
+        let (at, count) = (words.as_ptr(), words.len());
+        // SAFETY: `words` is valid for reads of its length.
+        to_result(unsafe { (self.seam.keep)(domain, id, self.serial, at, count) })
+    }
+}
+
+impl Drop for Bequest {
+    fn drop(&mut self) {
+        if !self.left {
+            self.seam.forget(self.pf);
+        }
+    }
 }
 
 impl<T: Provider> Drop for Registered<T> {

@@ -84,9 +84,10 @@ impl Gpu {
     /// Writes the host's page; what an earlier driver of the guest said is wiped.
     fn prepare_vf(&self, vf: VfId) -> Result {
         let _order = self.fills[vf.index()].lock();
+        let (uuid, count) = self.with(|st| (st.uuid, st.engine.count()));
         let page = HostPage {
-            uuid: self.uuid.wrapping_add(vf.raw().into()),
-            count: self.with(|st| st.engine.count()),
+            uuid: uuid.wrapping_add(vf.raw().into()),
+            count,
         };
         let mut bytes = buffer()?;
         let to: &mut Page = (&mut bytes[..]).try_into().map_err(|_| EINVAL)?;

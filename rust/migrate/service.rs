@@ -30,7 +30,9 @@ use super::{
 use crate::{
     ffi::{
         anon::AnonFile,
+        pci::Address,
         seam::{
+            Bequest,
             Info,
             Progress,
             Provider,
@@ -39,10 +41,12 @@ use crate::{
             Watcher,
             SAVE_PRECOPY, //
         },
+        timer,
         uapi, //
     },
     gim_core::{
         migrate::Phase,
+        record::WORDS_MAX,
         rounds::Limits,
         types::VfId,
         vf::VfState, //
@@ -122,19 +126,52 @@ pub(crate) fn leave_seam() {
     drop(offers);
 }
 
-/// Offers a GPU.
+/// Offers a GPU; those who come to it before it is admitted are told that it is not there.
 pub(crate) fn offer(port: &Arc<Port>) -> Result {
     let service = Service::new(port.clone())?;
-    let mut offers = OFFERS.lock();
-    let mut offer = Offer {
+    let offer = Offer {
         service,
         registered: None,
     };
-    if let Some(seam) = &offers.seam {
-        offer.register(seam);
-    }
-    offers.list.push(offer, GFP_KERNEL)?;
+    OFFERS.lock().list.push(offer, GFP_KERNEL)?;
     Ok(())
+}
+
+/// The record that an earlier life of the driver has left for this PF.
+pub(crate) fn inheritance(pf: Address) -> Result<Option<KVec<u64>>> {
+    let Some(seam) = OFFERS.lock().seam.clone() else {
+        return Ok(None);
+    };
+    let mut words = KVec::from_elem(0, WORDS_MAX, GFP_KERNEL)?;
+    match seam.kept(pf, &mut words) {
+        Ok(count) => {
+            words.truncate(count);
+            Ok(Some(words))
+        }
+        Err(e) if e == ENOENT => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// It was taken, or nobody wants it.
+pub(crate) fn forget_inheritance(pf: Address) {
+    if let Some(seam) = &OFFERS.lock().seam {
+        seam.forget(pf);
+    }
+}
+
+/// Whether somebody could keep a record for the next life of the driver.
+pub(crate) fn can_bequeath() -> bool {
+    OFFERS.lock().seam.is_some()
+}
+
+/// Prepares to leave a record. `ENODEV`: the GPU is not offered to anybody.
+pub(crate) fn bequeath(port: &Arc<Port>) -> Result<Bequest> {
+    let offers = OFFERS.lock();
+    let mine = |offer: &&Offer| Arc::ptr_eq(&offer.service.port, port);
+    let offer = offers.list.iter().find(mine).ok_or(ENODEV)?;
+    let registered = offer.registered.as_ref().ok_or(ENODEV)?;
+    registered.bequeath(port.address())
 }
 
 /// Takes the offer back: nobody is inside any more, and all sessions have ended.
@@ -194,7 +231,8 @@ impl Service {
             try_pin_init!(Self {
                 port,
                 sessions <- new_mutex!(Sessions {
-                    last: 0,
+                    // Numbers that an earlier life has given must not mean anything to this one.
+                    last: timer::now_ns(),
                     list: KVec::new(),
                 }),
             }? Error),

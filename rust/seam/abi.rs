@@ -13,7 +13,7 @@ use kernel::ffi::{
 };
 
 /// The version of all that is here. A driver with another one is not registered.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Where a function is on the bus.
 #[repr(C)]

@@ -5,6 +5,7 @@
 use kernel::{
     error::{
         code::EPROTO,
+        from_result,
         Error, //
     },
     ffi::{
@@ -14,6 +15,13 @@ use kernel::{
     sync::Arc, //
 };
 
+mod c {
+    extern "C" {
+        // exports.c
+        pub(super) fn gim_seam_pin(on: bool);
+    }
+}
+
 use crate::{
     abi::{
         Address,
@@ -21,11 +29,18 @@ use crate::{
         Visit,
         VERSION, //
     },
+    kept,
     registry::{
         self,
         Entry, //
     }, //
 };
+
+/// Keeps this module from being unloaded, or no longer.
+pub(crate) fn pin_module(on: bool) {
+    // SAFETY: Called while one of our functions is, by a module that has a reference to this one.
+    unsafe { c::gim_seam_pin(on) }
+}
 
 /// What the registry keeps for others: it never looks behind it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,14 +87,66 @@ pub(crate) extern "C" fn gim_seam_unregister(serial: u64) {
     registry::unregister(serial);
 }
 
+/// Keeps a record for the next driver of a PF, which registers with the same serial number: 0 or a
+/// negative errno.
+///
+/// # Safety
+///
+/// `words` must be valid for reads of `count` words.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn gim_seam_keep(
+    domain: u32,
+    id: u32,
+    serial: u64,
+    words: *const u64,
+    count: usize,
+) -> c_int {
+    // SAFETY: By the contract.
+    let words = unsafe { core::slice::from_raw_parts(words, count) };
+    from_result(|| kept::keep(Address { domain, id }, serial, words).map(|()| 0))
+}
+
+/// Copies the record that was left for a PF; returns its words, or a negative errno: `ENOENT`,
+/// `ENOSPC`.
+///
+/// # Safety
+///
+/// `words` must be valid for writes of `room` words.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn gim_seam_kept(
+    domain: u32,
+    id: u32,
+    words: *mut u64,
+    room: usize,
+) -> i64 {
+    // SAFETY: By the contract.
+    let words = unsafe { core::slice::from_raw_parts_mut(words, room) };
+    match kept::copy(Address { domain, id }, words) {
+        Ok(count) => i64::try_from(count).unwrap_or(i64::MAX),
+        Err(e) => errno(e),
+    }
+}
+
+/// Drops the record that was left for a PF.
+#[no_mangle]
+pub(crate) extern "C" fn gim_seam_forget(domain: u32, id: u32) {
+    kept::forget(Address { domain, id });
+}
+
 /// Enters what is registered for a PF; to be left by [`gim_seam_leave`]. `ENODEV`: nothing is.
+/// While the driver is being replaced, whoever is `patient` waits for the next one.
 ///
 /// # Safety
 ///
 /// `out` must be valid for a write.
 #[no_mangle]
-pub(crate) unsafe extern "C" fn gim_seam_enter(domain: u32, id: u32, out: *mut Visit) -> c_int {
-    let entry = match registry::enter(Address { domain, id }) {
+pub(crate) unsafe extern "C" fn gim_seam_enter(
+    domain: u32,
+    id: u32,
+    patient: bool,
+    out: *mut Visit,
+) -> c_int {
+    let entry = match registry::enter(Address { domain, id }, patient) {
         Ok(entry) => entry,
         Err(e) => return e.to_errno(),
     };

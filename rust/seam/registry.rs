@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The list of what is registered, and who is inside of it.
+//! The list of what is registered, who is inside of it, and who waits for somebody to register.
 
 use kernel::{
-    new_condvar, new_mutex,
+    new_condvar,
+    new_mutex,
     prelude::*,
     sync::{
         global_lock,
@@ -11,12 +12,21 @@ use kernel::{
         CondVar,
         Mutex, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 use crate::{
     abi::Address,
-    exports::Pointer, //
+    exports::Pointer,
+    kept, //
 };
+
+/// How long somebody waits at most for a driver that is being replaced, and how often he looks.
+const PATIENCE_MS: i64 = 10_000;
+const LOOK_MS: i64 = 2;
 
 global_lock! {
     // SAFETY: Initialised by the module's `init`, before anybody can call what it exports.
@@ -65,7 +75,9 @@ pub(crate) fn register(address: Address, ops: Pointer, ctx: Pointer) -> Result<u
     if list.entries.iter().any(|entry| entry.address == address) {
         return Err(EEXIST);
     }
-    let serial = list.last.checked_add(1).ok_or(EOVERFLOW)?;
+    // Whoever goes on where another has left is the same to those who visit.
+    let new = list.last.checked_add(1).ok_or(EOVERFLOW)?;
+    let serial = kept::serial(address).unwrap_or(new);
     let entry = Arc::pin_init(
         pin_init!(Entry {
             serial,
@@ -81,7 +93,7 @@ pub(crate) fn register(address: Address, ops: Pointer, ctx: Pointer) -> Result<u
         GFP_KERNEL,
     )?;
     list.entries.push(entry, GFP_KERNEL)?;
-    list.last = serial;
+    list.last = new;
     Ok(serial)
 }
 
@@ -100,8 +112,21 @@ pub(crate) fn unregister(serial: u64) {
     }
 }
 
-/// Enters what is registered for a PF. `ENODEV` if nothing is.
-pub(crate) fn enter(address: Address) -> Result<Arc<Entry>> {
+/// Enters what is registered for a PF. `ENODEV` if nothing is; the `patient` wait as long as the
+/// driver is being replaced, which takes a moment.
+pub(crate) fn enter(address: Address, patient: bool) -> Result<Arc<Entry>> {
+    let mut left = if patient { PATIENCE_MS } else { 0 };
+    loop {
+        let entered = enter_now(address);
+        if entered.is_ok() || left <= 0 || kept::serial(address).is_none() {
+            return entered;
+        }
+        fsleep(Delta::from_millis(LOOK_MS));
+        left -= LOOK_MS;
+    }
+}
+
+fn enter_now(address: Address) -> Result<Arc<Entry>> {
     let list = LIST.lock();
     let found = list.entries.iter().find(|entry| entry.address == address);
     let entry = found.cloned().ok_or(ENODEV)?;

@@ -44,7 +44,7 @@ pub(super) struct GpuDir(pub(super) Arc<Gpu>);
 
 impl DirType for GpuDir {
     const ATTRS: &'static [Attr<Self>] = {
-        static ATTRS: [Attr<GpuDir>; 10] = [
+        static ATTRS: [Attr<GpuDir>; 11] = [
             Attr::ro(c"chip", |dir, out| out.line(dir.0.hw().hal.name())),
             Attr::ro(c"framebuffer_mib", |dir, out| {
                 let hw = dir.0.hw();
@@ -56,6 +56,7 @@ impl DirType for GpuDir {
             Attr::rw(c"slice_preset", GpuDir::preset, GpuDir::set_preset),
             Attr::rw(c"watchdog_ms", GpuDir::watchdog, GpuDir::set_watchdog),
             Attr::rw(c"control", GpuDir::control, GpuDir::set_control),
+            Attr::rw(c"handover", GpuDir::handover, GpuDir::set_handover),
             Attr::ro(c"state", |dir, out| {
                 out.line(phase_name(dir.0.with(|st| st.engine.phase())))
             }),
@@ -156,6 +157,23 @@ impl GpuDir {
             }
             _ => Err(EINVAL),
         }
+    }
+
+    fn handover(&self, out: &mut Page<'_>) -> Result {
+        out.line(u8::from(self.0.with(|st| st.bequeaths)))
+    }
+
+    fn set_handover(&self, text: &str) -> Result {
+        let on = match text {
+            "0" => false,
+            "1" => true,
+            _ => return Err(EINVAL),
+        };
+        if on {
+            self.0.may_leave()?;
+        }
+        self.0.with(|st| st.bequeaths = on);
+        Ok(())
     }
 
     fn stats(&self, out: &mut Page<'_>) -> Result {

@@ -56,7 +56,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Enters. `ENODEV`: that driver is gone; one that has come since knows nothing of us.
+    /// Enters. `ENODEV`: that driver is gone; one that has come since knows nothing of us, unless it
+    /// goes on where that has left.
     pub(crate) fn enter(&self) -> Result<Visit> {
         let visit = Visit::enter(self.pf, self.vf)?;
         match visit.serial() == self.serial {
@@ -166,9 +167,9 @@ impl Migration {
         }
     }
 
-    /// Has the engine look at once; one that is absent has nothing to look at.
+    /// Has the engine look at once; one that is absent looks when it comes.
     fn tell_reset(&self, when: u32) {
-        if let Ok(visit) = Visit::enter(self.pf, self.vf) {
+        if let Ok(visit) = Visit::enter_now(self.pf, self.vf) {
             let _ = visit.reset(when);
         }
     }

@@ -54,11 +54,11 @@ impl Config {
         to.put_all(&[self.housekeeping, self.reset_poll, self.work_bound]);
     }
 
-    /// Reads that; what the chip tells stays as it is here.
-    pub fn read(self, from: &mut Reader<'_>) -> Result<Self, Unfit> {
-        let mut cfg = self;
-        let mut shares = *self.shares();
-        let mut slices = *self.slices();
+    /// Reads that; what the chip tells stays as it is here. If it fails, some is read and some not.
+    pub fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
+        let cfg = self;
+        let mut shares = cfg.shares;
+        let mut slices = cfg.slices;
         for vf in VfId::all() {
             slices[vf.index()] = from.take()?;
             shares[vf.index()] = Share {
@@ -98,8 +98,7 @@ impl Config {
             .and_then(|()| cfg.set_housekeeping(housekeeping))
             .and_then(|()| cfg.set_reset_poll(reset_poll))
             .and_then(|()| cfg.set_work_bound(work))
-            .map_err(|e| refused(e.what, e.got))?;
-        Ok(cfg)
+            .map_err(|e| refused(e.what, e.got))
     }
 }
 
@@ -147,7 +146,9 @@ mod tests {
         let mut to = Writer::new(&mut words);
         unlike().write(&mut to);
         let mut from = Reader::open(to.finish().unwrap()).unwrap();
-        assert_eq!(Config::DEFAULT.read(&mut from), Ok(unlike()));
+        let mut cfg = Config::DEFAULT;
+        assert_eq!(cfg.read(&mut from), Ok(()));
+        assert_eq!(cfg, unlike());
         assert_eq!(from.end(), Ok(()));
     }
 
@@ -163,7 +164,8 @@ mod tests {
             let mut to = Writer::new(&mut again);
             to.put_all(&body[4..len]);
             let mut from = Reader::open(to.finish().unwrap()).unwrap();
-            let got = Config::DEFAULT.read(&mut from);
+            let mut cfg = Config::DEFAULT;
+            let got = cfg.read(&mut from);
             assert!(
                 matches!(got, Err(Unfit::Value { .. })),
                 "word {at}: {got:?}"

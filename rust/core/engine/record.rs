@@ -29,6 +29,7 @@ use super::super::{
 };
 use super::{
     command::Doubt,
+    leave::Leaving,
     schedule::Slot,
     Engine,
     Phase,
@@ -93,11 +94,12 @@ impl Engine {
         to.put_all(&[kind, function(fcn), doubted.into(), self.run_since]);
     }
 
-    /// Goes on from a record, at the time `now`: an engine that was just made, and has the settings
-    /// of its chip. If it fails, the engine is not to be used.
+    /// Goes on from a record, at the time `now`: an engine that was just made, and has the settings of
+    /// its chip. It does nothing before [`Event::Arrive`](super::super::event::Event). If this fails, the
+    /// engine is not to be used.
     pub fn read(&mut self, from: &mut Reader<'_>, now: u64) -> Result<(), Unfit> {
         self.now = now;
-        self.cfg = self.cfg.read(from)?;
+        self.cfg.read(from)?;
         self.count = from.number("number of VFs")?;
         if !matches!(self.count, 1 | 2 | 4 | 8 | 16) {
             let (what, got) = ("number of VFs", self.count.into());
@@ -126,16 +128,23 @@ impl Engine {
         self.frozen = from.flag("pause of all")?;
         self.parts.read(from)?;
         self.gpu_resets = Bucket::full_again(from.take()?);
-        let mut words = [0; GpuStats::WORDS];
-        from.take_all(&mut words)?;
-        self.stats = GpuStats::from_words(&words);
+        self.read_stats(from)?;
         for vf in VfId::all().take(self.count.into()) {
-            self.vfs[vf.index()] = Vf::read(from)?;
+            self.vf(vf).read(from)?;
             if self.vf(vf).state == VfState::Active {
                 self.active |= vf.bit();
             }
         }
-        self.seat_fits()
+        self.seat_fits()?;
+        self.leaving = Leaving::Left;
+        Ok(())
+    }
+
+    fn read_stats(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
+        let mut words = [0; GpuStats::WORDS];
+        from.take_all(&mut words)?;
+        self.stats = GpuStats::from_words(&words);
+        Ok(())
     }
 
     /// A VF that is enabled.
@@ -205,25 +214,21 @@ impl Vf {
         to.put_all(&self.stats.to_words());
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<Self, Unfit> {
-        let mut vf = Self {
-            state: from.choice("state", &VfState::ALL)?,
-            context: from.choice("context", &CONTEXTS)?,
-            want: from.choice("request", &WANTS)?,
-            loaded: from.flag("loaded")?,
-            retried: from.flag("retried")?,
-            notified: from.flag("notified")?,
-            debt: from.take()?,
-            vtime: from.take()?,
-            waits_since: from.maybe()?,
-            ..Self::NEW
-        };
-        for bucket in &mut vf.buckets {
+    fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
+        self.state = from.choice("state", &VfState::ALL)?;
+        self.context = from.choice("context", &CONTEXTS)?;
+        self.want = from.choice("request", &WANTS)?;
+        self.loaded = from.flag("loaded")?;
+        self.retried = from.flag("retried")?;
+        self.notified = from.flag("notified")?;
+        (self.debt, self.vtime) = (from.take()?, from.take()?);
+        self.waits_since = from.maybe()?;
+        for bucket in &mut self.buckets {
             *bucket = Bucket::full_again(from.take()?);
         }
         let mut words = [0; STATS_WORDS];
         from.take_all(&mut words)?;
-        vf.stats = VfStats::from_words(&words);
-        Ok(vf)
+        self.stats = VfStats::from_words(&words);
+        Ok(())
     }
 }

@@ -23,7 +23,12 @@ mod c {
 
     extern "C" {
         // Exported by gim_seam.ko.
-        pub(super) fn gim_seam_enter(domain: u32, id: u32, out: *mut Visit) -> super::c_int;
+        pub(super) fn gim_seam_enter(
+            domain: u32,
+            id: u32,
+            patient: bool,
+            out: *mut Visit,
+        ) -> super::c_int;
         pub(super) fn gim_seam_leave(visit: *const Visit);
     }
 }
@@ -39,11 +44,21 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Enters for one VF. `ENODEV`: the PF's driver is absent.
+    /// Enters for one VF; waits a moment for a PF's driver that is being replaced. `ENODEV`: it is
+    /// absent.
     pub(crate) fn enter(pf: Address, vf: u32) -> Result<Self> {
+        Self::enter_or_wait(pf, vf, true)
+    }
+
+    /// The same without waiting.
+    pub(crate) fn enter_now(pf: Address, vf: u32) -> Result<Self> {
+        Self::enter_or_wait(pf, vf, false)
+    }
+
+    fn enter_or_wait(pf: Address, vf: u32, patient: bool) -> Result<Self> {
         let mut raw = core::mem::MaybeUninit::<RawVisit>::uninit();
         // SAFETY: `raw` is valid for a write.
-        to_result(unsafe { c::gim_seam_enter(pf.domain, pf.id, raw.as_mut_ptr()) })?;
+        to_result(unsafe { c::gim_seam_enter(pf.domain, pf.id, patient, raw.as_mut_ptr()) })?;
         // SAFETY: It was written, as nothing failed.
         let raw = unsafe { raw.assume_init() };
         // INVARIANT: Just entered.

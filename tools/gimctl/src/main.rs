@@ -5,6 +5,7 @@ mod events;
 mod migrate;
 mod show;
 mod top;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     /// Move a running VF to a file, to another host, or back
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    /// Replace the driver by another build of it while VMs run on their VFs
+    Upgrade(upgrade::Upgrade),
     /// Print what the driver tells: limits exceeded, resets, quarantines, trouble with the GPU
     Events(EventsArgs),
     /// Print every counter
@@ -169,6 +172,7 @@ fn run(cli: &Cli) -> Result<()> {
             show::order(&sysfs, choice.gpu.as_deref(), Some(*vf), "reset", cli.json)
         }
         Command::Events(args) => events::run(&sysfs, args, cli.json),
+        Command::Upgrade(args) => upgrade::run(&sysfs, args, cli.json),
         Command::Top(args) => top::run(&sysfs, args, cli.json),
     }
 }

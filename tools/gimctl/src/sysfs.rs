@@ -331,6 +331,23 @@ impl Gpu {
         })
     }
 
+    /// Has the driver leave its VFs to the next one when it is unloaded, or take them with it.
+    pub fn hand_over(&self, on: bool) -> Result<()> {
+        let path = self.dir.join("gim/handover");
+        fs::write(&path, format!("{}\n", u8::from(on))).map_err(|e| {
+            let why = match e.raw_os_error() {
+                Some(EACCES | EPERM) => "this needs root; run it again with sudo".to_owned(),
+                Some(ENODEV) => {
+                    "gim_seam, which keeps what the next gim must know, is not loaded; run: modprobe gim_seam".to_owned()
+                }
+                Some(EBUSY) => "a VF is being saved, restored or tracked; let that end first".to_owned(),
+                Some(ENOENT) => format!("{} is missing: is the driver older?", path.display()),
+                _ => e.to_string(),
+            };
+            anyhow!("the VFs of GPU {} cannot be handed over: {why}", self.pci)
+        })
+    }
+
     fn check_count(&self, count: u32) -> Result<()> {
         if count != 0 && !VF_COUNTS.contains(&count) {
             bail!("{count} VFs are not possible; allowed are 1, 2, 4, 8, 16, or 0 to disable");
@@ -368,6 +385,7 @@ const EIO: i32 = 5;
 const ENOMEM: i32 = 12;
 const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
+const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
 const ENOSPC: i32 = 28;
 const ERANGE: i32 = 34;
