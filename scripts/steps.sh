@@ -9,6 +9,7 @@ inputs_root="$SUITE $CACHE_LAYOUT $PACKAGES_BUILD $PACKAGES_RUN"
 inputs_packages="$inputs_root $KERNEL_VERSION $RUSTC_VERSION"
 inputs_kit="$inputs_packages $GCC_MAJOR 2"
 inputs_qemu="$inputs_root $QEMU_SERIES"
+inputs_qemu_next="$inputs_root $QEMU_NEXT_SERIES"
 inputs_debug="$inputs_packages $(cat "$TOP/tests/debug-kernel/config")"
 
 digest() { printf '%s' "$1" | sha256sum | cut -c1-16; }
@@ -136,3 +137,4 @@ step_packages() {
 step_debug() { in_root /gim/scripts/make-debug-kernel; }
 step_kit() { in_root /gim/scripts/make-kit; }
 step_qemu() { in_root /gim/scripts/make-qemu-headers; }
+step_qemu_next() { in_root /gim/scripts/unpack-qemu-next; }
