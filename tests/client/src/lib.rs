@@ -19,6 +19,7 @@ pub mod mailbox;
 pub mod mem;
 pub mod migration;
 pub mod pci;
+pub mod pulse;
 pub mod referee;
 pub mod ring;
 pub mod runner;

@@ -18,6 +18,7 @@ use serde_json::json;
 use vf_client::exchange::Spoil;
 use vf_client::job::Workload;
 use vf_client::pci::PciDevice;
+use vf_client::pulse::Pulse;
 use vf_client::runner::{Plan, Runner};
 use vf_client::stats::{Line, Stats};
 use vf_client::sysfs::Sysfs;
@@ -62,6 +63,12 @@ enum Command {
     Chain(chain_cli::ChainArgs),
     /// Go on with a chain that was frozen elsewhere
     Resume(chain_cli::ResumeArgs),
+    /// Short jobs, each waited for by its interrupt alone, and count those that do not come
+    Pulse {
+        /// After how many seconds an interrupt counts as lost
+        #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+        patience: f64,
+    },
     /// Check that the framebuffer handed out holds nobody's bytes
     ScrubCheck,
     /// Send one mailbox message and report what the host does
@@ -312,6 +319,37 @@ fn work<W: Way>(
     runner.finish()
 }
 
+/// Until standard input or a signal ends it.
+fn pulse<W: Way>(cli: &Cli, patience: f64, voice: &Voice) -> Result<()> {
+    if cli.sysfs {
+        let what = "through sysfs no interrupt comes".to_owned();
+        return Err(Error::Unsupported(what));
+    }
+    let wishes = Wishes::listen(true)?;
+    let mut client = Pulse::new(open::<W>(cli)?, Duration::from_secs_f64(patience))?;
+    client.start()?;
+    let say = |what: &str, s: &Stats| {
+        let text = format!(
+            "{what} {} jobs, {} interrupts, {} lost, longest {:.1} ms",
+            s.jobs,
+            s.interrupts,
+            s.late_interrupts,
+            s.max_gap_ns as f64 / 1e6
+        );
+        voice.say(&json!({ "event": what, "stats": s }), &text)
+    };
+    let mut told = Instant::now();
+    while !wishes.stop.load(Ordering::Relaxed) {
+        client.step()?;
+        if told.elapsed() >= Duration::from_millis(500) {
+            say("at", &client.vf.stats)?;
+            told = Instant::now();
+        }
+    }
+    client.vf.stop()?;
+    say("done", &client.vf.stats)
+}
+
 fn handshake<W: Way>(cli: &Cli, voice: &Voice) -> Result<()> {
     let mut vf = Vf::attach(open::<W>(cli)?, 4096)?;
     vf.start()?;
@@ -476,6 +514,7 @@ fn obey<W: Way>(cli: &Cli, voice: &Voice) -> Result<()> {
         Command::Run(args) => run::<W>(cli, args, voice),
         Command::Chain(args) => chain_cli::chain::<W>(cli, args, voice),
         Command::Resume(args) => chain_cli::resume::<W>(cli, args, voice),
+        Command::Pulse { patience } => pulse::<W>(cli, *patience, voice),
         Command::ScrubCheck => scrub_check::<W>(cli, voice),
         Command::RawMsg {
             message,

@@ -7,6 +7,7 @@ use gpu_regs::referee::{self, fault};
 use sim::{machine, machines, Machine, SimVf};
 use vf_client::job::Workload;
 use vf_client::layout::WORK;
+use vf_client::pulse::Pulse;
 use vf_client::runner::{Plan, Runner};
 use vf_client::scrub;
 use vf_client::vf::Vf;
@@ -279,4 +280,25 @@ fn a_reset_is_told_from_corruption() {
     run_for(&m, std::slice::from_mut(&mut r), 20);
     assert_eq!(r.vf.stats.recoveries, 1);
     assert!(!r.vf.was_reset());
+}
+
+#[test]
+fn interrupts_that_do_not_come_are_counted() {
+    for m in machines(2, 32) {
+        let patience = std::time::Duration::from_millis(50);
+        let mut client = Pulse::new(SimVf::new(&m, 0, ALL), patience).unwrap();
+        client.start().unwrap();
+        for lost in [0, 3] {
+            m.borrow_mut().arm(fault::LOST_INTERRUPT, 1, lost);
+            for _ in 0..20 {
+                client.step().unwrap();
+            }
+            let s = &client.vf.stats;
+            assert_eq!(s.late_interrupts, u64::from(lost), "{s:?}");
+        }
+        let s = &client.vf.stats;
+        assert_eq!((s.jobs, s.traps >= 40), (40, true), "{s:?}");
+        client.vf.stop().unwrap();
+        assert_eq!(m.borrow_mut().faults(), 0);
+    }
 }
