@@ -6,6 +6,8 @@
 GUEST_KERNEL=/gim/build/vmlinux-$(uname -r)
 [ -e "$GUEST_KERNEL" ] || GUEST_KERNEL=/usr/lib/modules/$(uname -r)/vmlinuz
 GUEST_MEM=192
+GUEST_QEMU=qemu-system-x86_64
+GUEST_MACHINE=q35
 
 # The debug kernel is none that a guest could boot, and has no KVM.
 [ -z "$SLOW" ] || skip "guest VMs need the stock kernel"
@@ -21,7 +23,7 @@ accel() {
 }
 # Nothing tells which memory the device writes: QEMU takes all of it to be dirty, when the guest has
 # stopped; not before, or it would never come to an end.
-VFIO=enable-migration=on,x-pre-copy-dirty-page-tracking=off
+GUEST_VFIO=enable-migration=on,x-pre-copy-dirty-page-tracking=off
 
 # guest NAME N CLIENT-ARGUMENTS [QEMU-OPTION...]: a guest VM with VF N.  Its console is NAME.console,
 # what the client says NAME.out, what it is told NAME.in, QEMU's own words NAME.qemu, its monitor NAME.qmp,
@@ -33,12 +35,12 @@ guest() {
 	rm -f "/tmp/$g".*
 	mkfifo "/tmp/$g.in"
 	# Whoever waits for it is not to wait for its CPU.  It has both ends of its input, which so never ends.
-	# shellcheck disable=SC2046
-	nice qemu-system-x86_64 -M q35 $(accel) -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
+	# shellcheck disable=SC2046,SC2086
+	nice $GUEST_QEMU -M "$GUEST_MACHINE" $(accel) -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
 		-serial "file:/tmp/$g.console" -chardev "file,id=line,path=/tmp/$g.out,input-path=/tmp/$g.in" -serial chardev:line -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
-		-device "vfio-pci,id=vf,host=$n,$VFIO" \
+		-device "vfio-pci,id=vf,host=$n,$GUEST_VFIO" \
 		-kernel "$GUEST_KERNEL" -initrd /gim/build/guest.cpio \
-		-append "console=ttyS0 loglevel=4 hugepages=8 init_on_free=1 panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 3<> "/tmp/$g.in" &
+		-append "console=ttyS0 loglevel=4 hugepages=8 init_on_free=1 intel_iommu=on panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 3<> "/tmp/$g.in" &
 	echo $! > "/tmp/$g.pid"
 }
 qmp() { tests/guest/qmp "$@"; }
@@ -52,6 +54,33 @@ departs() {
 	from=$1 to=$2
 	shift 2
 	qmp "@$from" precopy migrate "{\"uri\":\"unix:/tmp/$to.wire\"}" "$@"
+}
+# replaceable: guests from here on have a QEMU that can be replaced under them. It hands over its
+# descriptors, the VF's and that of the guest's memory, and nothing is copied.
+replaceable() {
+	next=/opt/qemu-next/usr
+	GUEST_QEMU="$next/bin/qemu-system-x86_64 -L $next/share/qemu -L $next/share/seabios -object memory-backend-memfd,id=ram0,size=${GUEST_MEM}M,share=on"
+	GUEST_MACHINE=q35,memory-backend=ram0,aux-ram-share=on
+	GUEST_VFIO=enable-migration=off
+}
+# interruptible: guests from here on have an IOMMU, and so VFIO, by which the client takes interrupts.
+interruptible() {
+	GUEST_QEMU="$GUEST_QEMU -device intel-iommu,intremap=on,caching-mode=on"
+	GUEST_MACHINE=$GUEST_MACHINE,kernel-irqchip=split
+}
+channel() { echo "{\"channel-type\":\"$1\",\"addr\":{\"transport\":\"socket\",\"type\":\"unix\",\"path\":\"/tmp/$2\"}}"; }
+# heir NAME N CLIENT-ARGUMENTS: a QEMU that waits to take over a guest and its VF N. Until it is given the
+# descriptors it answers nobody.
+heir() {
+	guest "$1" "$2" "$3" -incoming "unix:/tmp/$1.wire" -incoming "$(channel cpr "$1.cpr")"
+	wait_for 60 test -S "/tmp/$1.cpr" || ! guest_state "$1"
+}
+# hands_over FROM TO WORD...: FROM begins to give all it has to TO, and then is told more.
+hands_over() {
+	from=$1 to=$2
+	shift 2
+	qmp "@$from" migrate-set-parameters '{"mode":"cpr-transfer"}' \
+		migrate "{\"channels\":[$(channel main "$to.wire"),$(channel cpr "$to.cpr")]}" "$@"
 }
 # said NAME REGEX: the client in the guest has said so.
 said() { grep -qs "$2" "/tmp/$1.out"; }
