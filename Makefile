@@ -19,7 +19,7 @@ KDIR ?= $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
 in_root := scripts/in-root
 export GIM_GOAL = $(firstword $(MAKECMDGOALS) modules)
 
-.PHONY: modules modules_install clean setup build demo demo-migrate demo-vm check check-debug bench fmt help
+.PHONY: modules modules_install clean setup build demo demo-migrate demo-vm demo-upgrade check check-debug bench fmt help
 
 modules:
 ifneq ($(KDIR),)
@@ -50,6 +50,10 @@ demo-migrate: build
 demo-vm: build
 	@$(in_root) scripts/demo-vm
 
+# gim and QEMU are replaced under a guest VM that works.
+demo-upgrade: build
+	@$(in_root) scripts/demo-upgrade
+
 check: build
 	@GIM_CHECK_CHIP=$(CHIP) scripts/check
 
@@ -73,6 +77,7 @@ help:
 	@echo "make build        everything that demo and check run"
 	@echo "make demo-migrate a running VF moves to another host"
 	@echo "make demo-vm      a guest VM moves with its VF to another host, by a stock QEMU"
+	@echo "make demo-upgrade gim and QEMU are replaced under a guest VM that works"
 	@echo "make check-debug  the tests on a kernel with KASAN, lockdep and kmemleak (slow)"
 	@echo "make bench        figures, as ratios against a baseline in the same run"
 	@echo "make fmt          formats every Rust file"

@@ -8,11 +8,16 @@
 
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 use super::{
     first_vfs,
+    vfs::Unmet,
     Gpu,
     State, //
 };
@@ -27,7 +32,10 @@ use crate::{
             Writer,
             WORDS_MAX, //
         },
-        types::MAX_VFS, //
+        types::{
+            MAX_VFS,
+            MS, //
+        }, //
     },
     migrate::service,
     port,
@@ -66,9 +74,9 @@ impl Gpu {
         let mut words = KVec::from_elem(0, WORDS_MAX, GFP_KERNEL)?;
         self.with(|st| st.left = None);
         self.tell(Event::Leave);
-        let met = self.wait(LEAVE_LIMIT_MS, |st| st.left.is_some());
+        self.wait_left();
         let mut st = self.state.lock();
-        if met.is_err() || st.left != Some(true) {
+        if st.left != Some(true) {
             Self::feed(self.as_arc_borrow(), &mut st, Event::Stay);
             return Err(EBUSY);
         }
@@ -82,6 +90,18 @@ impl Gpu {
         drop(st);
         words.truncate(count);
         Ok(words)
+    }
+
+    /// Waits until the engine has left, or will not. A signal makes no end of that: unbinding goes on
+    /// whatever comes, and the other way to do it waits for VMs to end.
+    fn wait_left(&self) {
+        let until = timer::now_ns().saturating_add(u64::from(LEAVE_LIMIT_MS) * MS);
+        while timer::now_ns() < until {
+            match self.wait(LEAVE_LIMIT_MS, |st| st.left.is_some()) {
+                Ok(()) | Err(Unmet::Timeout) => return,
+                Err(Unmet::Signal) => fsleep(Delta::from_millis(1)),
+            }
+        }
     }
 
     /// The record was not wanted.
@@ -110,8 +130,8 @@ impl Gpu {
 
     /// Takes what an earlier life has left, but does nothing yet: [`Self::arrive`] does.
     pub(crate) fn inherit(&self, words: &[u64]) -> Result {
-        let mut st = self.state.lock();
-        self.read(&mut st, words).map_err(|unfit| {
+        let read = self.read(&mut self.state.lock(), words);
+        read.map_err(|unfit| {
             let dev = self.hw.pf.get();
             dev_err!(
                 dev,

@@ -44,6 +44,6 @@ one=$(ran 1) two=$(ran 2)
 echo "host 1: the tenants had $((one / 1000000)) and $((two / 1000000)) ms of GPU time meanwhile"
 off=$(((one - two) * 100 / (one + two)))
 [ ${off#-} -le 2 ] || fail "their shares differ by $off %"
-ends "host 1"
+tenants_end "host 1"
 echo "RESULT source $(cat /tmp/when)"
 echo "RESULT digest $(sed -n 's/^done .* digest \([0-9a-f]*\),.*/\1/p' /tmp/stays)"

@@ -29,6 +29,6 @@ echo go >&3
 wait_for 10 sh -c 'referee when --vf 1 > /tmp/when; grep -q "\"first_run_start_ns\":[0-9]" /tmp/when' || fail "VF1 does not run"
 wait $chain || fail "the chain does not end well"
 echo "host 2: $(grep ^done /tmp/chain.out)"
-ends "host 2"
+tenants_end "host 2"
 echo "RESULT target $(cat /tmp/when)"
 echo "RESULT digest $(sed -n 's/^done .* digest \([0-9a-f]*\),.*/\1/p' /tmp/chain.out)"

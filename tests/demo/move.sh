@@ -26,8 +26,8 @@ tenant() {
 	tenants="$tenants $!"
 	wait_for 30 is_state "vf$(($1 + 1))" active || fail "VF$1 does not come up"
 }
-# ends HOST: the tenants stop; each must have verified every byte.
-ends() {
+# tenants_end HOST: the tenants stop; each must have verified every byte.
+tenants_end() {
 	# shellcheck disable=SC2086
 	kill $tenants
 	for p in $tenants; do wait "$p" || fail "a tenant of $1"; done
