@@ -40,7 +40,9 @@ again() {
 	replace && [ "$(resets)" = "$before" ] || return 1
 	for i in 1 2 3; do is_state vf$i active || return 1; done
 }
-for n in 1 2 3 4 5; do t "gim is replaced under them, $n" again; done
+times="1 2 3 4 5"
+[ -z "$SLOW" ] || times=1
+for n in $times; do t "gim is replaced under them, $n" again; done
 t "settings have come along" sh -c "grep -qx 7000 $PCI/$PF/sriov_admin/vf2/slice_us && grep -q '\[qos\]' $PCI/$PF/gim/policy"
 t "a VF that was paused is" grep -qx paused "$PCI/$PF/sriov_admin/vf4/control"
 gimctl resume --vf 3
