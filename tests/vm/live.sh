@@ -10,7 +10,7 @@ t "module loads" load guard=0
 numvfs 4
 for i in 0 1 2; do bind $i; done
 
-steps=800
+steps=400
 # There the hash of the framebuffer takes many times as long, and the chain has to outlast it.
 [ -z "$SLOW" ] || steps=2400
 chain() { vf-client --pci "$(vf 0)" chain --steps $steps --spread $((8 << 20)) --rate $((4 << 20)) "$@"; }

@@ -28,7 +28,7 @@ use vf_client::vfio::Vfio;
 use vf_client::{exchange, mailbox, scrub, Error, Result};
 
 /// How often a job's chain runs, if nobody says.
-const REPEAT: u32 = 16;
+const REPEAT: u32 = 64;
 
 #[derive(Parser)]
 #[command(
@@ -120,7 +120,7 @@ struct RunArgs {
     /// Most bytes of one operation
     #[arg(long, default_value_t = 16 << 10)]
     op_bytes: usize,
-    /// How often each job's chain runs, so that the GPU is busier than the CPU that verifies; 16 if
+    /// How often each job's chain runs, so that the GPU is busier than the CPU that verifies; 64 if
     /// that many fit into the ring
     #[arg(long)]
     repeat: Option<u32>,
