@@ -12,10 +12,11 @@ t "gim loads" load guard=0
 numvfs 4
 for i in 0 1 2; do bind_to gim-vfio-pci $i; done
 
-steps=200
-# Hashing takes many times as long there, and the chain has to outlast it.
-[ -z "$SLOW" ] || steps=1200
-chain() { vf-client --pci "$(vf 0)" chain --steps $steps --spread $((8 << 20)) --rate $((4 << 20)) "$@"; }
+# The chain has to outlast its VF's first round, which takes many times as long there; then it is told to
+# hurry.
+steps=200 rate=$((4 << 20)) long=60
+[ -z "$SLOW" ] || rate=$((128 << 10)) long=600
+chain() { vf-client --pci "$(vf 0)" chain --steps $steps --spread $((8 << 20)) --rate $rate "$@"; }
 digest() { sed -n 's/^done .* digest \([0-9a-f]*\),.*/\1/p' "$1"; }
 says() { grep -q "^$2" "/tmp/$1"; }
 
@@ -45,18 +46,18 @@ begin() {
 precopy() {
 	echo 'fill /tmp/pipe' >&4
 	echo 'precopy /tmp/pipe' >&3
-	wait_for 60 says source streamed && sleep 1 && echo freeze >&3 && wait_for 20 says source frozen
+	wait_for $long says source streamed && sleep 1 && echo freeze >&3 && wait_for 20 says source frozen
 }
 carry() {
 	precopy || return 1
 	echo stop >&3
-	wait_for 60 says source stopped && wait_for 60 says target filled || return 1
+	wait_for $long says source stopped && wait_for $long says target filled || return 1
 	echo dump >&3
 	wait_for 20 says source dumped || return 1
 	echo load >&4
 	wait_for 20 says target ready || return 1
 	echo go >&4
-	wait_for 20 says target working && echo exit >&3
+	wait_for 20 says target working && echo hurry >&4 && echo exit >&3
 }
 moves() {
 	rc=1
@@ -79,8 +80,8 @@ survives() {
 	if begin; then
 		echo 'fill /tmp/pipe' >&4
 		echo 'precopy /tmp/pipe' >&3
-		wait_for 60 says source streamed && kill -9 $target && echo freeze >&3 &&
-			wait_for 20 says source frozen && echo thaw >&3 && rc=0
+		wait_for $long says source streamed && kill -9 $target && echo freeze >&3 &&
+			wait_for 20 says source frozen && echo thaw >&3 && echo hurry >&3 && rc=0
 	fi
 	[ $rc = 0 ] || kill $source
 	exec 4>&-
