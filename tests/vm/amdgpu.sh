@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --gpu vfs=4,vram_mb=1024
+# vm: --gpu vfs=4,vram_mb=256,rate=1000
 # SPDX-License-Identifier: GPL-2.0
 # A foreign guest: the kernel's own amdgpu driver, unmodified, takes a VF as it would in a guest VM. It
 # gets full access, finds its blocks, and ends where it looks for a VBIOS or for firmware (MI25), which
