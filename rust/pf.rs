@@ -129,6 +129,9 @@ impl pci::Driver for Gim {
                     if let Some(port) = &*port.lock() {
                         port.admit(&gpu);
                     }
+                    // Not before: whoever waits for us does so while there is a record, which also
+                    // makes us the same to those who knew the one that has left it.
+                    service::forget_inheritance(gpu.hw().pf.address());
                 },
                 files,
                 _: {
@@ -269,7 +272,6 @@ fn begin(gpu: &Arc<Gpu>, files: &GpuFiles) -> Option<VfFiles> {
     if !gpu.arrive() {
         return enable_at_load(gpu, files);
     }
-    service::forget_inheritance(gpu.hw().pf.address());
     VfFiles::new(gpu, files)
         .inspect_err(|e| {
             dev_err!(

@@ -15,13 +15,6 @@ use kernel::{
     sync::Arc, //
 };
 
-mod c {
-    extern "C" {
-        // exports.c
-        pub(super) fn gim_seam_pin(on: bool);
-    }
-}
-
 use crate::{
     abi::{
         Address,
@@ -35,6 +28,13 @@ use crate::{
         Entry, //
     }, //
 };
+
+mod c {
+    extern "C" {
+        // exports.c
+        pub(super) fn gim_seam_pin(on: bool);
+    }
+}
 
 /// Keeps this module from being unloaded, or no longer.
 pub(crate) fn pin_module(on: bool) {

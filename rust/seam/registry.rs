@@ -14,7 +14,9 @@ use kernel::{
     },
     time::{
         delay::fsleep,
-        Delta, //
+        Delta,
+        Instant,
+        Monotonic, //
     }, //
 };
 
@@ -115,14 +117,14 @@ pub(crate) fn unregister(serial: u64) {
 /// Enters what is registered for a PF. `ENODEV` if nothing is; the `patient` wait as long as the
 /// driver is being replaced, which takes a moment.
 pub(crate) fn enter(address: Address, patient: bool) -> Result<Arc<Entry>> {
-    let mut left = if patient { PATIENCE_MS } else { 0 };
+    let begun = Instant::<Monotonic>::now();
     loop {
         let entered = enter_now(address);
-        if entered.is_ok() || left <= 0 || kept::serial(address).is_none() {
+        let waits = patient && begun.elapsed().as_millis() < PATIENCE_MS;
+        if entered.is_ok() || !waits || kept::serial(address).is_none() {
             return entered;
         }
         fsleep(Delta::from_millis(LOOK_MS));
-        left -= LOOK_MS;
     }
 }
 

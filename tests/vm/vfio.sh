@@ -31,6 +31,7 @@ bind_both() { bind_to gim-vfio-pci 0 && bind_to gim-vfio-pci 1; }
 t "VFs are bound" bind_both
 run_tests
 t "the registry stays while it is used" refused 'in use' rmmod gim_seam
+run_tests --replaced "$GIM"
 run_tests --absent
 t "gim comes again" load guard=0
 numvfs 4

@@ -6,6 +6,7 @@ mod absent;
 mod arcs;
 mod ends;
 mod features;
+mod replaced;
 mod streams;
 
 use std::fs::File;
@@ -43,6 +44,9 @@ struct Cli {
     /// What happens to open devices while the driver of the PF is unloaded; it is afterwards
     #[arg(long)]
     absent: bool,
+    /// What happens to them while it is replaced by this one
+    #[arg(long, value_name = "GIM.KO", conflicts_with = "absent")]
+    replaced: Option<PathBuf>,
     /// Only the tests whose name contains this
     #[arg(long)]
     only: Option<String>,
@@ -56,6 +60,8 @@ pub(crate) struct Bench {
     pub(crate) gpu: String,
     sysfs: PathBuf,
     pub(crate) seed: u64,
+    /// The driver that replaces the one that is loaded.
+    pub(crate) module: Option<PathBuf>,
 }
 
 impl Bench {
@@ -79,6 +85,11 @@ impl Bench {
         // Its directories count VFs from 1.
         let path = self.sysfs.join(format!("sriov_admin/vf{}/state", n + 1));
         Ok(std::fs::read_to_string(path)?.trim().to_owned())
+    }
+
+    /// Whether the driver leaves its VFs to the next one.
+    pub(crate) fn handover(&self) -> PathBuf {
+        self.sysfs.join("gim/handover")
     }
 
     /// Bytes of framebuffer that each VF has.
@@ -197,13 +208,14 @@ fn main() -> ExitCode {
         sysfs: PathBuf::from("/sys/bus/pci/devices").join(&cli.gpu),
         gpu: cli.gpu,
         seed: cli.seed,
+        module: cli.replaced,
     };
     println!("# seed {}", bench.seed);
     let all = [features::TESTS, arcs::TESTS, streams::TESTS, ends::TESTS].concat();
-    let tests = if cli.absent {
-        absent::TESTS.to_vec()
-    } else {
-        all
+    let tests = match bench.module {
+        _ if cli.absent => absent::TESTS.to_vec(),
+        Some(_) => replaced::TESTS.to_vec(),
+        None => all,
     };
     let only = cli.only.unwrap_or_default();
     let mut failed = 0;
