@@ -92,7 +92,8 @@ pub enum Event {
     },
     /// The VF acknowledged the last message sent to it.
     MessageAck(VfId),
-    /// These VFs saw a function level reset (RESET_NOTIFICATION, read and cleared by the shell).
+    /// These VFs saw a function level reset (RESET_NOTIFICATION, which the shell clears as it
+    /// feeds this, not when it reads it: what was ordered meanwhile was ordered in ignorance).
     ResetSeen {
         /// The number of the read ([`Action::ReadResets`]).
         read: u64,
@@ -187,7 +188,7 @@ pub enum Action {
     Command(Cmd),
     /// Read the command status now and feed [`Event::CmdStatus`] with [`StatusSource::Poll`].
     ReadStatus,
-    /// Read and clear RESET_NOTIFICATION now; feed [`Event::ResetSeen`] with this number, whatever
+    /// Read RESET_NOTIFICATION now; feed [`Event::ResetSeen`] with this number, whatever
     /// was read, or [`Event::Gone`] if the GPU does not answer.
     ReadResets(u64),
     /// Send a message to a VF; an unacknowledged one is overwritten.

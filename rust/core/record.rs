@@ -168,6 +168,14 @@ impl<'a> Reader<'a> {
         T::try_from(got).map_err(|_| Unfit::Value { what, got })
     }
 
+    /// Takes masks with a bit for each VF.
+    pub fn masks<const N: usize>(&mut self, to: [&mut u32; N]) -> Result<(), Unfit> {
+        for mask in to {
+            *mask = self.number("mask of VFs")?;
+        }
+        Ok(())
+    }
+
     /// Takes a word that is 0 or 1.
     pub fn flag(&mut self, what: &'static str) -> Result<bool, Unfit> {
         match self.take()? {

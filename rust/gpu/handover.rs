@@ -121,6 +121,7 @@ impl Gpu {
         for part in first_vfs(table.count()).filter_map(|vf| table.vf(vf)) {
             to.put_all(&[part.offset(), part.size()]);
         }
+        to.put_all(&self.hw.hal.tables(&self.hw).map(u64::from));
         to.put(st.uuid);
         to.put(st.raise);
         to.put_all(&st.epochs.map(u64::from));
@@ -157,8 +158,16 @@ impl Gpu {
         same("framebuffer (MiB)", mib.into())?;
         same("number of VFs", self.hw.pf.num_vfs().into())?;
         let table = self.read_table(&mut from, u64::from(mib) << 20)?;
+        // If somebody has reset the GPU meanwhile, all that VFs had on it is lost.
+        for here in self.hw.hal.tables(&self.hw) {
+            let got = from.take()?;
+            if got != u64::from(here) {
+                let what = "framebuffer table of the GPU (was it reset?)";
+                return Err(Unfit::Value { what, got });
+            }
+        }
         let uuid = from.take()?;
-        st.raise = from.number("mask of VFs")?;
+        from.masks([&mut st.raise])?;
         for epoch in &mut st.epochs {
             *epoch = from.number("life of a VF")?;
         }

@@ -185,6 +185,11 @@ pub(crate) trait Hal: Sync {
         self.facts().vsec.program(&hw.vsec, table);
     }
 
+    /// What the registers that this programs say: the same as long as nobody else writes them.
+    fn tables(&self, hw: &Hw) -> gpuiov::Tables {
+        self.facts().vsec.tables(&hw.vsec)
+    }
+
     /// Which context save area is a VF's, counted from the first, and its size in bytes. No public
     /// source gives the order: the PF's first, then those of the VFs, is this project's assumption.
     fn context_slot(&self, vf: VfId) -> (u64, u64) {

@@ -25,6 +25,7 @@ accel() {
 # stopped; not before, or it would never come to an end.
 GUEST_VFIO=enable-migration=on,x-pre-copy-dirty-page-tracking=off
 
+# Its kernel goes without what scripts/vm spares an emulated one.
 # guest NAME N CLIENT-ARGUMENTS [QEMU-OPTION...]: a guest VM with VF N.  Its console is NAME.console,
 # what the client says NAME.out, what it is told NAME.in, QEMU's own words NAME.qemu, its monitor NAME.qmp,
 # all in /tmp.  VF may be an address, too.

@@ -36,7 +36,7 @@ vanish() {
 }
 t "a tenant that is killed frees its VF" vanish
 t "and leaves nothing to the next" vf-client --pci "$(vf 1)" scrub-check
-# As in gpu-iov-hardware.md, 2.3.
+# The command's number (gpu-iov-hardware.md, 2.3).
 LOAD=3
 # What is loaded is gone when its VF is reset meanwhile; nobody may run it then.
 amid_load() {

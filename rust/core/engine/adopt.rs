@@ -89,10 +89,7 @@ impl Adoptions {
 
     /// Reads them.
     pub(super) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
-        for mask in [&mut self.taken, &mut self.restored, &mut self.sealed] {
-            *mask = from.number("mask of VFs")?;
-        }
-        Ok(())
+        from.masks([&mut self.taken, &mut self.restored, &mut self.sealed])
     }
 }
 

@@ -63,10 +63,7 @@ impl Prepares {
 
     /// Reads them.
     pub(super) fn read(&mut self, from: &mut Reader<'_>) -> Result<(), Unfit> {
-        for mask in [&mut self.done, &mut self.asked] {
-            *mask = from.number("mask of VFs")?;
-        }
-        Ok(())
+        from.masks([&mut self.done, &mut self.asked])
     }
 }
 

@@ -114,15 +114,13 @@ impl Engine {
             let vf = self.known(from)?;
             self.queue.push(vf);
         }
-        for mask in [
+        from.masks([
             &mut self.owed,
             &mut self.paused,
             &mut self.muted,
             &mut self.delayed,
             &mut self.own_resets,
-        ] {
-            *mask = from.number("mask of VFs")?;
-        }
+        ])?;
         self.prepares.read(from)?;
         self.adoptions.read(from)?;
         self.frozen = from.flag("pause of all")?;

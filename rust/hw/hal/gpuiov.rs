@@ -71,8 +71,7 @@ impl Layout {
         // CAST: At most what is available, which is 16 bits wide.
         vsec.write16(self.total_fb + 2, consumed as u16);
         for vf in VfId::all() {
-            // CAST: 16 VFs at most.
-            let at = self.vf_fb + 4 * vf.index() as u16;
+            let at = self.window(vf);
             let value = table.vf(vf).map_or(0, |part| {
                 let size = part.size_units().saturating_sub(self.size_bias);
                 part.offset_units() << 16 | size & 0xffff
@@ -80,7 +79,29 @@ impl Layout {
             vsec.write32(at, value);
         }
     }
+
+    /// What the registers of the save area and of all windows say.
+    pub(super) fn tables(&self, vsec: &Vsec) -> Tables {
+        let mut words = [0; TABLES];
+        let windows = VfId::all().map(|vf| self.window(vf));
+        for (word, at) in words.iter_mut().zip(windows.chain([self.context])) {
+            *word = vsec.read32(at);
+        }
+        words
+    }
+
+    /// The window register of a VF.
+    fn window(&self, vf: VfId) -> u16 {
+        // CAST: 16 VFs at most.
+        self.vf_fb + 4 * vf.index() as u16
+    }
 }
+
+/// The registers of the framebuffer table.
+const TABLES: usize = MAX_VFS + 1;
+
+/// What they say, whatever that means on a chip: the same words are the same table.
+pub(crate) type Tables = [u32; TABLES];
 
 /// Where a scheduler block starts, in bytes from the start of the capability.
 #[derive(Clone, Copy)]

@@ -280,3 +280,23 @@ fn orders_that_make_no_sense_are_refused() {
     // A reset of everything is nothing to order by forgetting an argument.
     tree.run(&["reset"]).failure().code(2);
 }
+
+#[test]
+fn what_is_no_module_replaces_nothing() {
+    let tree = Tree::new().gpu("0000:01:00.0", 4);
+    let file = tree.0.path().join("gim.ko.xz");
+    fs::write(&file, b"\xfd7zXZ").unwrap();
+    for (path, why) in [
+        (file.as_path(), "is no kernel module"),
+        (Path::new("/nonexistent/gim.ko"), "cannot read"),
+    ] {
+        let mut command = Command::cargo_bin("gimctl").unwrap();
+        command.arg("--sysfs").arg(tree.0.path());
+        command.arg("upgrade").arg(path);
+        command
+            .assert()
+            .failure()
+            .stderr(predicate::str::contains(why));
+    }
+    assert!(!tree.driver().join("0000:01:00.0/gim/handover").exists());
+}
