@@ -482,6 +482,7 @@ static const Property pf_properties[] = {
 	DEFINE_PROP_BOOL("large_bar", GimGpu, cfg.large_bar, false),
 	DEFINE_PROP_BOOL("poll_blocks_idle", GimGpu, cfg.poll_blocks_idle, false),
 	DEFINE_PROP_BOOL("truth", GimGpu, cfg.truth, false),
+	DEFINE_PROP_BOOL("dma_log", GimGpu, cfg.dma_log, false),
 };
 
 static void pf_class_init(ObjectClass *klass, void *data)

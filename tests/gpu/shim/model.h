@@ -35,6 +35,7 @@ typedef struct GimConfig {
 	bool large_bar;
 	bool poll_blocks_idle;
 	bool truth;
+	bool dma_log;
 } GimConfig;
 
 /* As HostOps in ffi.rs. */

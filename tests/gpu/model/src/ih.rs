@@ -193,9 +193,9 @@ impl Gpu {
             b.copy_from_slice(&d.to_le_bytes());
         }
         let bytes = bytes.get(..size as usize).unwrap_or_default();
-        let mut ok = h.dma_write(slot, at, bytes);
+        let mut ok = self.dma_logs.write(h, slot, at, bytes);
         if let Some(wb) = wb {
-            ok &= h.dma_write(slot, wb, &wptr.to_le_bytes());
+            ok &= self.dma_logs.write(h, slot, wb, &wptr.to_le_bytes());
         }
         if !ok {
             f.stats.dma_faults += 1;

@@ -15,6 +15,7 @@
 mod command;
 mod context;
 mod dirty;
+mod dma_log;
 mod engine;
 mod fault;
 pub mod ffi;
@@ -33,6 +34,7 @@ use std::rc::Rc;
 use command::Command;
 use context::Context;
 use dirty::Planes;
+use dma_log::DmaLogs;
 use fault::Faults;
 use gpu_regs::chip::{Chip, CHIPS};
 use ih::Ih;
@@ -108,6 +110,8 @@ pub struct Config {
     pub poll_blocks_idle: bool,
     /// The referee hears of writes through VFs' BAR0 too, with or without a dirty plane.
     pub truth: bool,
+    /// The GPU has a DMA log ([`gpu_regs::dma_log`]).
+    pub dma_log: bool,
 }
 
 impl Config {
@@ -138,6 +142,7 @@ impl Default for Config {
             large_bar: false,
             poll_blocks_idle: false,
             truth: false,
+            dma_log: false,
         }
     }
 }
@@ -203,6 +208,7 @@ pub struct Gpu {
     engine_at: u64,
     command: Option<Command>,
     planes: Shared,
+    dma_logs: DmaLogs,
     stats: Stats,
     faults: Faults,
     armed: Option<u64>,
@@ -217,6 +223,7 @@ impl Gpu {
         cfg.vram_mb = cfg.vram_mb.clamp(16, 0xFFF0);
         let chip = CHIPS.get(cfg.chip as usize).copied();
         let planes = Planes::new(cfg.vfs);
+        let dma_logs = DmaLogs::new(cfg.vfs);
         let funcs = (0..=cfg.vfs).map(|_| Func::default()).collect();
         Self {
             chip: chip.unwrap_or(&gpu_regs::chip::TONGA),
@@ -232,6 +239,7 @@ impl Gpu {
             engine_at: 0,
             command: None,
             planes: Rc::new(RefCell::new(planes)),
+            dma_logs,
             stats: Stats::default(),
             faults: Faults::default(),
             armed: None,

@@ -173,8 +173,9 @@ impl Gpu {
                     }
                     None => Err(Failure::Window),
                 },
-                Ok((Place::System(bus), _)) => h
-                    .dma_write(slot, bus, head)
+                Ok((Place::System(bus), _)) => self
+                    .dma_logs
+                    .write(h, slot, bus, head)
                     .then_some(())
                     .ok_or(Failure::Dma),
                 Err(e) => Err(e),

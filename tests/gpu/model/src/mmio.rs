@@ -250,6 +250,9 @@ impl Gpu {
     }
 
     fn pf_read(&mut self, index: u32) -> u32 {
+        if let Some(value) = self.dma_log_read(index) {
+            return value;
+        }
         let (v, r) = (&self.vsec, &self.chip.regs);
         if let Some(i) = self.mirrored_window(index) {
             return v.windows.get(i).copied().unwrap_or(0);
@@ -282,7 +285,7 @@ impl Gpu {
 
     fn pf_write(&mut self, h: &mut dyn Host, index: u32, value: u32) {
         let r = &self.chip.regs;
-        if self.dirty_write(index, value) {
+        if self.dirty_write(index, value) || self.dma_log_write(index, value) {
             return;
         }
         match (index, self.mirrored_window(index)) {

@@ -350,6 +350,7 @@ impl Gpu {
             | (u32::from(self.cfg.dirty_tracking) << 1)
             | (u32::from(self.cfg.large_bar) << 2)
             | (u32::from(self.cfg.traps_writes()) * map::FEATURE_TRUTH)
+            | (u32::from(self.cfg.dma_log) * map::FEATURE_DMA_LOG)
     }
 
     fn phase_code(&self) -> u32 {

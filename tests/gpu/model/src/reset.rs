@@ -48,6 +48,7 @@ impl Gpu {
         self.mailbox_index = 0;
         self.enabled = 0;
         self.planes.borrow_mut().set_enabled(0);
+        self.dma_logs.set_enabled(0);
         for vf in 0..self.cfg.vfs as usize {
             self.show_window(h, vf, 0, 0);
         }
@@ -68,6 +69,7 @@ impl Gpu {
         }
         self.enabled = vfs;
         self.planes.borrow_mut().set_enabled(vfs);
+        self.dma_logs.set_enabled(vfs);
         self.settle(h);
     }
 

@@ -16,6 +16,7 @@ use gpu_regs::dirty;
 use gpu_regs::referee::func;
 use gpu_regs::sdma::Packet;
 use rig::dirty::{count, select, track, tracking, word, WORDS};
+use rig::rng::Rng;
 use rig::*;
 
 const PAGE: u64 = dirty::PAGE;
@@ -38,21 +39,6 @@ const WRITTEN: [Range<u64>; 4] = [
     DATA..DATA + DATA_BYTES,
     END..WINDOW,
 ];
-
-/// Xorshift.
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-}
 
 /// A set of pages of a window.
 struct Pages([u64; (WINDOW / PAGE / 64) as usize]);

@@ -10,6 +10,7 @@ pub use tonga::TONGA;
 pub use vega10::VEGA10;
 
 use crate::dirty::DirtyRegs;
+use crate::dma_log::DmaLogRegs;
 use crate::ih::{Format, IhRegs};
 use crate::sdma::{Counts, SdmaRegs};
 use crate::vm::VmRegs;
@@ -114,6 +115,8 @@ pub struct Registers {
     pub rlc: RlcRegs,
     /// The dirty plane (an assumption of the emulated GPU); PF only.
     pub dirty: DirtyRegs,
+    /// The DMA log (an assumption of the emulated GPU); PF only.
+    pub dma_log: DmaLogRegs,
     /// Ranges (first, last) that only the PF knows.
     pub pf_only: &'static [(u32, u32)],
 }

@@ -12,6 +12,7 @@
 
 pub mod chip;
 pub mod dirty;
+pub mod dma_log;
 pub mod exchange;
 pub mod gart;
 pub mod ih;

@@ -24,10 +24,13 @@ pub const VERSION: u32 = 0x004;
 pub const VERSION_VALUE: u32 = 1;
 /// 32 bit: functions of the GPU, 1 + VFs it can have.
 pub const FUNCTIONS: u32 = 0x008;
-/// 32 bit: b0 completion interrupts, b1 dirty tracking, b2 large BAR, b3 [`FEATURE_TRUTH`].
+/// 32 bit: b0 completion interrupts, b1 dirty tracking, b2 large BAR, b3 [`FEATURE_TRUTH`],
+/// b4 [`FEATURE_DMA_LOG`].
 pub const FEATURES: u32 = 0x00C;
 /// FEATURES: the truth ([`TRUTH_DATA`]) has the CPU's writes too, not the engine's alone.
 pub const FEATURE_TRUTH: u32 = 1 << 3;
+/// FEATURES: there is a DMA log ([`crate::dma_log`]).
+pub const FEATURE_DMA_LOG: u32 = 1 << 4;
 /// 64 bit: the time.
 pub const NOW_NS: u32 = 0x010;
 /// 64 bit: when the statistics were last reset.

@@ -3,6 +3,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod dirty;
+pub(crate) mod dma_log;
+pub(crate) mod rng;
 
 use gpu_model::{Config, Gpu, Host};
 use gpu_regs::chip::{Registers, CHIPS, DOORBELL_ENABLE, DOORBELL_IH, DOORBELL_SDMA0};
@@ -33,12 +35,25 @@ pub(crate) struct Fake {
     pub(crate) windows: [(u64, u64); 16],
     /// Functions that may not reach system memory.
     pub(crate) no_dma: [bool; 17],
+    /// System memory is at every address: what there is of it, again and again.
+    pub(crate) everywhere: bool,
     pub(crate) timers: u64,
+}
+
+impl Fake {
+    fn place(&self, bus: u64) -> usize {
+        let at = bus as usize;
+        if self.everywhere {
+            at % SYSTEM
+        } else {
+            at
+        }
+    }
 }
 
 impl Host for Fake {
     fn dma_read(&mut self, slot: usize, bus: u64, buf: &mut [u8]) -> bool {
-        let at = bus as usize;
+        let at = self.place(bus);
         match at
             .checked_add(buf.len())
             .and_then(|e| self.system.get(at..e))
@@ -51,7 +66,7 @@ impl Host for Fake {
         }
     }
     fn dma_write(&mut self, slot: usize, bus: u64, buf: &[u8]) -> bool {
-        let at = bus as usize;
+        let at = self.place(bus);
         match at
             .checked_add(buf.len())
             .and_then(|e| self.system.get_mut(at..e))
@@ -131,6 +146,7 @@ pub(crate) fn rig_sized(cfg: Config, vfs: u32) -> Rig {
         irqs: [0; 17],
         windows: [(0, 0); 16],
         no_dma: [false; 17],
+        everywhere: false,
         timers: 0,
     };
     let mut r = Rig {

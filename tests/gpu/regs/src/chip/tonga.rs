@@ -4,6 +4,7 @@
 
 use super::{Chip, Guest, MailboxAccess, Registers, RlcRegs};
 use crate::dirty::DirtyRegs;
+use crate::dma_log::DmaLogRegs;
 use crate::ih::{Format, IhRegs};
 use crate::sdma::{Counts, SdmaRegs};
 use crate::vm::{Vm8, VmRegs};
@@ -108,11 +109,12 @@ pub static TONGA: Chip = Chip {
         },
         // Assumed; a place that nothing known uses.
         dirty: DirtyRegs::at(0xFE00),
+        dma_log: DmaLogRegs::at(0xFE10),
         pf_only: &[
             (0x1400, 0x153F),
             (0xF980, 0xF98F),
             (0xFB00, 0xFB5F),
-            (0xFE00, 0xFE0F),
+            (0xFE00, 0xFE1F),
         ],
     },
     mailbox: MailboxAccess::Dword,

@@ -5,6 +5,7 @@
 
 use super::{Chip, Guest, MailboxAccess, Registers, RlcRegs};
 use crate::dirty::DirtyRegs;
+use crate::dma_log::DmaLogRegs;
 use crate::ih::{Format, IhRegs};
 use crate::sdma::{Counts, SdmaRegs};
 use crate::vm::{Vm9, VmRegs};
@@ -125,11 +126,12 @@ pub static VEGA10: Chip = Chip {
         },
         // Assumed; a place that nothing known uses.
         dirty: DirtyRegs::at(MMHUB + 0xE00),
+        dma_log: DmaLogRegs::at(MMHUB + 0xE10),
         pf_only: &[
             (NBIF + 0x140, NBIF + 0x1FF),
             (GC + 0x5B00, GC + 0x5B5F),
             (MMHUB + 0x7CC, MMHUB + 0x7DB),
-            (MMHUB + 0xE00, MMHUB + 0xE0F),
+            (MMHUB + 0xE00, MMHUB + 0xE1F),
         ],
     },
     mailbox: MailboxAccess::Bytes,
