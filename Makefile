@@ -19,7 +19,7 @@ KDIR ?= $(if $(wildcard $(running)/rust/libkernel.rmeta),$(running))
 in_root := scripts/in-root
 export GIM_GOAL = $(firstword $(MAKECMDGOALS) modules)
 
-.PHONY: modules modules_install clean setup build demo demo-migrate demo-vm demo-upgrade check check-debug bench fmt help
+.PHONY: modules modules_install clean setup build demo demo-migrate demo-vm demo-upgrade check check-debug check-iommufd bench fmt help
 
 modules:
 ifneq ($(KDIR),)
@@ -58,9 +58,13 @@ check: build
 	@GIM_CHECK_CHIP=$(CHIP) scripts/check
 
 check-debug: build
-	@GIM_CHECK_CHIP=$(CHIP) scripts/check-debug
+	@GIM_CHECK_CHIP=$(CHIP) scripts/check-on debug
+
+check-iommufd: build
+	@scripts/check-on iommufd
 
 bench: build
+	@! $(in_root) scripts/bench --iommufd '$(or $(BENCH),.)' || scripts/check-on iommufd --build
 	@$(in_root) scripts/bench '$(or $(BENCH),.)'
 
 fmt: setup
@@ -79,6 +83,7 @@ help:
 	@echo "make demo-vm      a guest VM moves with its VF to another host, by a stock QEMU"
 	@echo "make demo-upgrade gim and QEMU are replaced under a guest VM that works"
 	@echo "make check-debug  the tests on a kernel with KASAN, lockdep and kmemleak (slow)"
+	@echo "make check-iommufd  those that tell more on a kernel with iommufd than on the stock one"
 	@echo "make bench        figures, as ratios against a baseline in the same run"
 	@echo "make fmt          formats every Rust file"
 	@echo "make clean        removes what was built here; the cache stays"

@@ -4,7 +4,8 @@
 //!
 //! - [`states`] (in the core): the states of a migration, and what each arc asks for, pure;
 //! - [`ffi`]: the unsafe layer: VFIO's and PCI's callbacks, calls through the seam;
-//! - [`migration`]: carries out the arcs; [`data`]: the file that a stream passes through.
+//! - [`migration`]: carries out the arcs; [`data`]: the file that a stream passes through;
+//! - [`log`]: which memory of its guest the VF writes.
 //!
 //! All that VFIO does for any PCI device is left to vfio-pci-core. What has to do with the GPU is
 //! done by the PF's driver, which is asked through the seam and may be absent.
@@ -20,6 +21,8 @@ mod states;
 mod data;
 #[path = "vfio/ffi.rs"]
 mod ffi;
+#[path = "vfio/log.rs"]
+mod log;
 #[path = "vfio/migration.rs"]
 mod migration;
 
@@ -35,6 +38,12 @@ module! {
     authors: ["The gim developers"],
     description: "VFIO with migration for VFs of AMD GPUs",
     license: "GPL",
+    params: {
+        precopy: u32 {
+            default: 1,
+            description: "0: a VM stands still while the framebuffer of its VF is copied; for VFs that are bound from then on (default 1)",
+        },
+    },
 }
 
 #[pin_data]

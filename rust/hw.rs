@@ -6,6 +6,7 @@
 //! lock or before it exists, so nothing needs a lock of its own.
 
 pub(crate) mod dirty;
+pub(crate) mod dma_log;
 pub(crate) mod hal;
 pub(crate) mod ih;
 pub(crate) mod regs;
@@ -19,6 +20,7 @@ use kernel::{
 
 use self::{
     dirty::DirtyPlane,
+    dma_log::DmaLog,
     hal::{
         Block,
         Chip,
@@ -56,6 +58,8 @@ pub(crate) struct Hw {
     pub(crate) aperture: Claim,
     /// The dirty plane, if there is one.
     pub(crate) plane: Option<DirtyPlane>,
+    /// The DMA log, if there is one.
+    pub(crate) dma_log: Option<DmaLog>,
     /// The GPU-IOV capability.
     pub(crate) vsec: Vsec,
     /// Where in it commands are issued.
@@ -99,8 +103,10 @@ impl Hw {
         // The start of the framebuffer is the PF's own in every partition table.
         let area = aperture.window(0, sdma::AREA)?;
         let plane = DirtyPlane::find(&pf, MMIO_BAR, hal.facts().dirty_plane)?;
+        let dma_log = DmaLog::find(&pf, MMIO_BAR, hal.facts().dma_log)?;
         Ok(Self {
             plane,
+            dma_log,
             ih: IhRing::new(dev, &hal.facts().ih)?,
             mmio,
             copy: CopyEngine::new(area, &hal.facts().sdma),

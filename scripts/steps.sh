@@ -10,7 +10,8 @@ inputs_packages="$inputs_root $KERNEL_VERSION $RUSTC_VERSION"
 inputs_kit="$inputs_packages $GCC_MAJOR 2"
 inputs_qemu="$inputs_root $QEMU_SERIES"
 inputs_qemu_next="$inputs_root $QEMU_NEXT_SERIES"
-inputs_debug="$inputs_packages $(cat "$TOP/tests/debug-kernel/config")"
+inputs_iommufd="$inputs_packages $(cat "$TOP/tests/kernels/iommufd")"
+inputs_debug="$inputs_iommufd $(cat "$TOP/tests/kernels/debug")"
 
 digest() { printf '%s' "$1" | sha256sum | cut -c1-16; }
 stamp_of() { local v=inputs_$1; printf '%s/%s-%s' "$STAMPS" "$1" "$(digest "$CACHE_LAYOUT ${!v}")"; }
@@ -134,7 +135,8 @@ step_packages() {
 		return 1
 	fi
 }
-step_debug() { in_root /gim/scripts/make-debug-kernel; }
+step_debug() { in_root /gim/scripts/make-kernel debug; }
+step_iommufd() { in_root /gim/scripts/make-kernel iommufd; }
 step_kit() { in_root /gim/scripts/make-kit; }
 step_qemu() { in_root /gim/scripts/make-qemu-headers; }
 step_qemu_next() { in_root /gim/scripts/unpack-qemu-next; }

@@ -37,6 +37,7 @@ use super::pci::Address;
 mod abi;
 
 pub(crate) use self::abi::{
+    DirtyPages,
     Info,
     Progress,
     SAVE_PRECOPY, //
@@ -88,6 +89,10 @@ pub(crate) trait Provider: Send + Sync + 'static {
     fn end(&self, session: u64) -> Result;
     /// The VF will be reset by its user, or was.
     fn reset(&self, vf: u32) -> Result;
+    /// Begins to log which system memory it writes, or ends it.
+    fn log_dma(&self, vf: u32, on: bool) -> Result;
+    /// Moves what was logged of pages `first` to `last` to `out`; how many elements that took.
+    fn dma_dirty(&self, vf: u32, first: u64, last: u64, out: &mut [DirtyPages]) -> Result<usize>;
 }
 
 /// The registry, which stays loaded as long as this lives.
@@ -281,6 +286,8 @@ impl<T: Provider> Table<T> {
         last: Self::last,
         end: Self::end,
         reset: Self::reset,
+        log_dma: Self::log_dma,
+        dma_dirty: Self::dma_dirty,
     };
 
     const fn ops() -> &'static Ops {
@@ -397,6 +404,31 @@ impl<T: Provider> Table<T> {
     unsafe extern "C" fn reset(ctx: *mut c_void, vf: u32, _when: u32) -> c_int {
         // SAFETY: By the contract.
         done(unsafe { Self::of(ctx) }.reset(vf))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam.
+    unsafe extern "C" fn log_dma(ctx: *mut c_void, vf: u32, on: bool) -> c_int {
+        // SAFETY: By the contract.
+        done(unsafe { Self::of(ctx) }.log_dma(vf, on))
+    }
+
+    /// # Safety
+    ///
+    /// Only through the seam; `out` must be valid for reads and writes of `room` elements.
+    unsafe extern "C" fn dma_dirty(
+        ctx: *mut c_void,
+        vf: u32,
+        first: u64,
+        last: u64,
+        out: *mut DirtyPages,
+        room: usize,
+    ) -> isize {
+        // SAFETY: By the contract.
+        let out = unsafe { core::slice::from_raw_parts_mut(out, room) };
+        // SAFETY: By the contract.
+        count(unsafe { Self::of(ctx) }.dma_dirty(vf, first, last, out))
     }
 }
 

@@ -123,6 +123,8 @@ pub(crate) struct Facts {
     pub(crate) vf_device: u16,
     /// Where in the register BAR a dirty plane's registers would be, in bytes.
     pub(crate) dirty_plane: u64,
+    /// The same of a DMA log.
+    pub(crate) dma_log: u64,
 }
 
 /// The questions a chip answers. All methods that take the hardware run under the engine's lock, in

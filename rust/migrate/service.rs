@@ -33,6 +33,7 @@ use crate::{
         pci::Address,
         seam::{
             Bequest,
+            DirtyPages,
             Info,
             Progress,
             Provider,
@@ -277,6 +278,7 @@ impl Provider for Service {
         Ok(Info {
             memory_bytes: header.fb_bytes,
             state_bytes: super::save::state_bytes(header.context_bytes),
+            logs_dma: gpu.hw().dma_log.is_some().into(),
         })
     }
 
@@ -373,5 +375,20 @@ impl Provider for Service {
         let (gpu, _, _) = self.enter(vf)?;
         gpu.look_for_resets();
         Ok(())
+    }
+
+    fn log_dma(&self, vf: u32, on: bool) -> Result {
+        let (gpu, vf, _) = self.enter(vf)?;
+        let log = gpu.hw().dma_log.as_ref().ok_or(EOPNOTSUPP)?;
+        gpu.still_there()?;
+        log.set(vf, on);
+        Ok(())
+    }
+
+    fn dma_dirty(&self, vf: u32, first: u64, last: u64, out: &mut [DirtyPages]) -> Result<usize> {
+        let (gpu, vf, _) = self.enter(vf)?;
+        let log = gpu.hw().dma_log.as_ref().ok_or(EOPNOTSUPP)?;
+        gpu.still_there()?;
+        log.take(vf, first, last, out)
     }
 }

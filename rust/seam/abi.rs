@@ -13,7 +13,7 @@ use kernel::ffi::{
 };
 
 /// The version of all that is here. A driver with another one is not registered.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// Where a function is on the bus.
 #[repr(C)]
@@ -33,6 +33,18 @@ pub(crate) struct Info {
     pub(crate) memory_bytes: u64,
     /// Bytes of a stream that are no device memory, at most.
     pub(crate) state_bytes: u64,
+    /// 1: [`Ops::log_dma`] works, 0: nothing tells which system memory it writes.
+    pub(crate) logs_dma: u64,
+}
+
+/// Pages of system memory that a VF has written.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DirtyPages {
+    /// Number of the first one: the VF's bus address, in units of 4 KiB.
+    pub(crate) page: u64,
+    /// A bit for that one and each of the 31 behind it.
+    pub(crate) bits: u32,
 }
 
 /// How far a stream is.
@@ -91,6 +103,18 @@ pub(crate) struct Ops {
     pub(crate) end: unsafe extern "C" fn(ctx: *mut c_void, session: u64) -> c_int,
     /// The VF is about to be reset by its user, or has been.
     pub(crate) reset: unsafe extern "C" fn(ctx: *mut c_void, vf: u32, when: u32) -> c_int,
+    /// Begins to log which system memory the VF writes, or ends it. `EOPNOTSUPP`: the GPU cannot.
+    pub(crate) log_dma: unsafe extern "C" fn(ctx: *mut c_void, vf: u32, on: bool) -> c_int,
+    /// Moves what was logged of pages `first` to `last` to `room` elements from `out`; returns how
+    /// many were used: if all, there may be more. `ESTALE`: logging has ended by itself.
+    pub(crate) dma_dirty: unsafe extern "C" fn(
+        ctx: *mut c_void,
+        vf: u32,
+        first: u64,
+        last: u64,
+        out: *mut DirtyPages,
+        room: usize,
+    ) -> isize,
 }
 
 /// A call that is on its way through the seam.

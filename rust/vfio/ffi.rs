@@ -11,6 +11,8 @@ pub(crate) mod device;
 pub(crate) mod driver;
 #[path = "ffi/info.rs"]
 pub(crate) mod info;
+#[path = "ffi/log.rs"]
+pub(crate) mod log;
 #[path = "ffi/raw.rs"]
 pub(crate) mod raw;
 #[path = "ffi/seam.rs"]

@@ -12,6 +12,9 @@ const struct pci_device_id gim_vfio_ids[] = {
 };
 MODULE_DEVICE_TABLE(pci, gim_vfio_ids);
 MODULE_VERSION(GIM_VERSION);
+#if IS_ENABLED(CONFIG_IOMMUFD_DRIVER)
+MODULE_IMPORT_NS("IOMMUFD");	/* iova_bitmap_set() */
+#endif
 
 /**
  * gim_vfio_pf() - where the physical function of a VF is

@@ -39,6 +39,7 @@ use crate::{
         anon,
         seam::Visit, //
     },
+    log::DmaLog,
     states::{
         failed,
         step,
@@ -56,6 +57,15 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// To where a visit is.
+    pub(crate) fn to(pf: Address, vf: u32, visit: &Visit) -> Self {
+        Self {
+            pf,
+            vf,
+            serial: visit.serial(),
+        }
+    }
+
     /// Enters. `ENODEV`: that driver is gone; one that has come since knows nothing of us, unless it
     /// goes on where that has left.
     pub(crate) fn enter(&self) -> Result<Visit> {
@@ -77,6 +87,8 @@ pub(crate) struct Migration {
     /// The VF was reset, which was not dealt with yet.
     #[pin]
     reset: SpinLock<bool>,
+    #[pin]
+    log: DmaLog,
 }
 
 struct Own {
@@ -106,9 +118,15 @@ impl Migration {
                     stale: None,
                 }),
                 reset <- new_spinlock!(false),
+                log <- DmaLog::new(*pf, *vf),
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Which memory of its guest it writes.
+    pub(crate) fn log(&self) -> &DmaLog {
+        &self.log
     }
 
     /// The state.
@@ -145,6 +163,7 @@ impl Migration {
 
     /// The user has closed the device.
     pub(crate) fn close(&self) {
+        self.log.stop();
         let mut own = self.lock();
         own.was_reset();
         own.end_stale();
@@ -285,11 +304,7 @@ impl Migration {
             return own.link.ok_or(ENODEV)?.enter();
         }
         let visit = Visit::enter(self.pf, self.vf)?;
-        own.link = Some(Link {
-            pf: self.pf,
-            vf: self.vf,
-            serial: visit.serial(),
-        });
+        own.link = Some(Link::to(self.pf, self.vf, &visit));
         Ok(visit)
     }
 

@@ -3,18 +3,24 @@
 # Guest VMs in the host VM: stock QEMU with KVM, a VF passed through, the client in the guest.
 # Source it after tests/vm/lib.sh.
 
-GUEST_KERNEL=/gim/build/vmlinux-$(uname -r)
-[ -e "$GUEST_KERNEL" ] || GUEST_KERNEL=/usr/lib/modules/$(uname -r)/vmlinuz
+# shellcheck source=scripts/versions.env
+. /gim/scripts/versions.env
+# Guests have the stock kernel, whatever the host has.
+GUEST_KERNEL=/gim/build/vmlinux-$KERNEL_RELEASE
+[ -e "$GUEST_KERNEL" ] || GUEST_KERNEL=/usr/lib/modules/$KERNEL_RELEASE/vmlinuz
 GUEST_MEM=192
 GUEST_QEMU=qemu-system-x86_64
 GUEST_MACHINE=q35
 
-# The debug kernel is none that a guest could boot, and has no KVM.
-[ -z "$SLOW" ] || skip "guest VMs need the stock kernel"
+# With all its checkers a host takes a guest 20 times as long.
+[ -z "$SLOW" ] || skip "the debug kernel is too slow for guest VMs"
 
-# hosts [N]: gim with four VFs, or N, KVM if this host has it, and VFIO with migration.
+# hosts [N [PARAMETER...]]: gim with four VFs, or N, KVM if this host has it, and VFIO with migration,
+# whose driver for the VFs gets the parameters.
 hosts() {
-	load guard=0 && load_vfio && numvfs "${1:-4}" || return 1
+	count=${1:-4}
+	[ $# = 0 ] || shift
+	load guard=0 && load_vfio "$@" && numvfs "$count" || return 1
 	modprobe kvm_amd || modprobe kvm_intel || true
 }
 # Where the outer KVM does not nest, guests are emulated.
@@ -87,8 +93,9 @@ hands_over() {
 said() { grep -qs "$2" "/tmp/$1.out"; }
 # says NAME REGEX SECONDS: it will; else everything that there is to see of the guest.
 says() {
-	wait_for "$3" said "$1" "$2" || ! guest_state "$1"
+	{ wait_for "$3" said_or_dead "$1" "$2" && said "$1" "$2"; } || ! guest_state "$1"
 }
+said_or_dead() { said "$1" "$2" || dead "$1"; }
 # up NAME: it has booted, which takes 20 s where nothing else runs.
 up() { says "$1" '^guest up' 90; }
 # hurry NAME: its job has run long enough.
@@ -97,7 +104,8 @@ lives() { kill -0 "$(cat "/tmp/$1.pid")" 2> /dev/null; }
 dead() { ! lives "$1"; }
 # ends NAME SECONDS: it powers itself off, and the client was content.
 ends() {
-	wait_for "$2" dead "$1" && says "$1" '^guest ended 0' 1 && cat "/tmp/$1.out"
+	wait_for "$2" dead "$1" || ! guest_state "$1" || return 1
+	says "$1" '^guest ended 0' 1 && cat "/tmp/$1.out"
 }
 guest_state() {
 	for f in qemu console out; do

@@ -138,8 +138,8 @@ bind_to() {
 	echo "$(vf "$2")" > /sys/bus/pci/drivers_probe
 	[ "$(basename "$(readlink "$PCI/$(vf "$2")/driver")")" = "$1" ]
 }
-# VFIO with migration for the VFs.
+# load_vfio PARAMETER...: VFIO with migration for the VFs; the parameters are its driver's.
 load_vfio() {
 	[ -d /sys/bus/pci/drivers/vfio-pci ] || modprobe vfio-pci
-	insmod "${GIM%/*}/gim_seam.ko" && insmod "${GIM%/*}/gim_vfio_pci.ko"
+	insmod "${GIM%/*}/gim_seam.ko" && insmod "${GIM%/*}/gim_vfio_pci.ko" "$@"
 }

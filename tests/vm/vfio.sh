@@ -1,5 +1,5 @@
 #!/bin/sh
-# vm: --steady --gpu vfs=4,vram_mb=128,dirty_tracking=on
+# vm: --steady --gpu vfs=4,vram_mb=128,dirty_tracking=on,dma_log=on
 # SPDX-License-Identifier: GPL-2.0
 # VFIO migration: the modules in any order, every arc and rule of the uAPI.
 # shellcheck source=tests/vm/lib.sh

@@ -78,6 +78,7 @@ static FACTS: Facts = Facts {
     vf_device: 0x692f,
     // Assumed (emulated-gpu.md).
     dirty_plane: 4 * 0xfe00,
+    dma_log: 4 * 0xfe10,
 };
 
 /// Interrupt sources (4.1). That of the command completion is not public for Tonga: 139 is this

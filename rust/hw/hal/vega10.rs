@@ -96,6 +96,7 @@ static FACTS: Facts = Facts {
     vf_device: 0x686c,
     // Assumed (emulated-gpu.md).
     dirty_plane: 4 * (0x1a000 + 0xe00),
+    dma_log: 4 * (0x1a000 + 0xe10),
 };
 
 /// Registers of the capability beside those of the table (2.8).

@@ -38,6 +38,7 @@ use super::raw;
 use crate::{
     abi::Address,
     migration::Migration,
+    module_parameters,
     states::State, //
 };
 
@@ -55,7 +56,7 @@ struct Device {
 /// # Safety
 ///
 /// `vdev` must be one of ours, between `init` and `release`, for as long as `'a`.
-unsafe fn migration<'a>(vdev: *mut raw::vfio_device) -> ArcBorrow<'a, Migration> {
+pub(super) unsafe fn migration<'a>(vdev: *mut raw::vfio_device) -> ArcBorrow<'a, Migration> {
     // SAFETY: By the contract it is the first field of a `Device`, whose invariant holds.
     unsafe { Arc::<Migration>::borrow((*vdev.cast::<Device>()).migration) }
 }
@@ -105,9 +106,7 @@ unsafe extern "C" fn init(vdev: *mut raw::vfio_device) -> c_int {
         let migration = Migration::new(pf, vf)?;
         // SAFETY: The device is being made, nobody else has it.
         let result = unsafe {
-            (*vdev).migration_flags = raw::VFIO_MIGRATION_STOP_COPY
-                | raw::VFIO_MIGRATION_P2P
-                | raw::VFIO_MIGRATION_PRE_COPY;
+            (*vdev).migration_flags = migration_flags();
             (*vdev).mig_ops = &raw const MIGRATION_OPS.0;
             raw::vfio_pci_core_init_dev(vdev)
         };
@@ -117,6 +116,15 @@ unsafe extern "C" fn init(vdev: *mut raw::vfio_device) -> c_int {
         unsafe { (*vdev.cast::<Device>()).migration = migration.into_foreign() };
         Ok(0)
     })
+}
+
+/// What VFIO is told that we can.
+fn migration_flags() -> u32 {
+    let always = raw::VFIO_MIGRATION_STOP_COPY | raw::VFIO_MIGRATION_P2P;
+    match module_parameters::precopy.value() {
+        0 => always,
+        _ => always | raw::VFIO_MIGRATION_PRE_COPY,
+    }
 }
 
 /// # Safety
@@ -147,8 +155,11 @@ unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
         raw::vfio_pci_core_enable(core)
     });
     if result == 0 {
-        // SAFETY: As above.
-        unsafe { raw::vfio_pci_core_finish_enable(core) };
+        // SAFETY: As above; it is just being opened.
+        unsafe {
+            super::log::offer(vdev);
+            raw::vfio_pci_core_finish_enable(core);
+        }
     }
     result
 }
@@ -253,7 +264,7 @@ unsafe extern "C" fn get_data_size(vdev: *mut raw::vfio_device, out: *mut c_ulon
 
 /// A table of callbacks.
 #[repr(transparent)]
-struct Table<T>(T);
+pub(super) struct Table<T>(pub(super) T);
 
 // SAFETY: Never written to.
 unsafe impl<T> Sync for Table<T> {}

@@ -13,6 +13,7 @@ use kernel::{
 
 use crate::abi::{
     Address,
+    DirtyPages,
     Info,
     Progress,
     Visit as RawVisit, //
@@ -140,6 +141,21 @@ impl Visit {
     pub(crate) fn reset(&self, when: u32) -> Result {
         // SAFETY: By the invariant.
         to_result(unsafe { ((*self.raw.ops).reset)(self.raw.ctx, self.vf, when) })
+    }
+}
+
+impl Visit {
+    /// Begins to log which memory the VF writes, or ends it.
+    pub(crate) fn log_dma(&self, on: bool) -> Result {
+        // SAFETY: By the invariant.
+        to_result(unsafe { ((*self.raw.ops).log_dma)(self.raw.ctx, self.vf, on) })
+    }
+
+    /// Moves what was logged of pages `first` to `last` to `out`; how many elements that took.
+    pub(crate) fn dma_dirty(&self, first: u64, last: u64, out: &mut [DirtyPages]) -> Result<usize> {
+        let (ctx, to, room) = (self.raw.ctx, out.as_mut_ptr(), out.len());
+        // SAFETY: By the invariant; `out` is valid for reads and writes of `room` elements.
+        count(unsafe { ((*self.raw.ops).dma_dirty)(ctx, self.vf, first, last, to, room) })
     }
 }
 

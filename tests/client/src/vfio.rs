@@ -24,12 +24,13 @@ const FIRST_IOVA: u64 = 0x1000_0000;
 
 /// A VF that is bound to vfio-pci.
 pub struct Vfio {
-    // Fields drop in this order: mappings before the device, the device before its container,
-    // memory for DMA after the container that maps it.
+    // Fields drop in this order.  What is mapped keeps the device open: `VfioDevice` looks for the VF's
+    // group when it has closed it, and panics if the VF has gone by then, which may have waited for
+    // just that.  The container and memory for DMA, which it maps, come last.
+    device: VfioDevice,
     function: Function,
     interrupt: EventFd,
     armed: bool,
-    device: VfioDevice,
     container: Arc<VfioContainer>,
     buffers: Vec<Mapping>,
     next_iova: u64,

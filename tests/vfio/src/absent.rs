@@ -10,13 +10,16 @@ use anyhow::{ensure, Context, Result};
 use vf_client::migration::{data_size, flags, reset, set_state, State};
 
 use crate::errno::ENODEV;
-use crate::{begin, dead, go, is, refused, Bench, Test};
+use crate::{begin, dead, go, is, logging, refused, Bench, Test};
 
 pub(crate) const TESTS: &[Test] = &[("without the PF's driver", absent)];
 
 fn absent(b: &Bench) -> Result<()> {
     let (runs, reads) = (b.open(0)?, b.open(1)?);
     let file = begin(&reads, State::StopCopy)?;
+    if logging::kernel_logs() {
+        logging::start(&runs, 0, 1 << 20)?;
+    }
     let mut unload = Command::new("rmmod").arg("gim").spawn()?;
     let start = Instant::now();
     while data_size(&runs).is_ok() {
@@ -31,6 +34,10 @@ fn absent(b: &Bench) -> Result<()> {
     for state in [State::PreCopy, State::Stop, State::Resuming] {
         refused(set_state(&runs, state), ENODEV)?;
         is(&runs, State::Running)?;
+    }
+    if logging::kernel_logs() {
+        refused(logging::report(&runs, 0, 1 << 20), ENODEV)?;
+        logging::stop(&runs)?;
     }
     dead(&file)?;
     // Whether it is still stopped nobody knows any more.

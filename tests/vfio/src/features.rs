@@ -11,7 +11,6 @@ use crate::{begin, go, is, refused, Bench, Test};
 pub(crate) const TESTS: &[Test] = &[
     ("features", features),
     ("wrong arguments are refused", wrong),
-    ("no DMA is logged where the kernel cannot", no_logging),
     ("the size of what is left", size),
 ];
 
@@ -45,18 +44,6 @@ fn wrong(b: &Bench) -> Result<()> {
     for number in [0, 8, 9, 0x8000_0000, u32::MAX] {
         refused(set_state_number(&vf, number), EINVAL)?;
         is(&vf, State::Running)?;
-    }
-    Ok(())
-}
-
-fn no_logging(b: &Bench) -> Result<()> {
-    let vf = b.open(0)?;
-    for number in [
-        sys::VFIO_DEVICE_FEATURE_DMA_LOGGING_START,
-        sys::VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP,
-        sys::VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT,
-    ] {
-        refused(probe(&vf, number, 0), ENOTTY)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod absent;
 mod arcs;
 mod ends;
 mod features;
+mod logging;
 mod replaced;
 mod streams;
 
@@ -211,7 +212,14 @@ fn main() -> ExitCode {
         module: cli.replaced,
     };
     println!("# seed {}", bench.seed);
-    let all = [features::TESTS, arcs::TESTS, streams::TESTS, ends::TESTS].concat();
+    let all = [
+        features::TESTS,
+        arcs::TESTS,
+        streams::TESTS,
+        ends::TESTS,
+        logging::TESTS,
+    ]
+    .concat();
     let tests = match bench.module {
         _ if cli.absent => absent::TESTS.to_vec(),
         Some(_) => replaced::TESTS.to_vec(),

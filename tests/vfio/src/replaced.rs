@@ -10,17 +10,22 @@ use anyhow::{ensure, Context, Result};
 use vf_client::migration::{data_size, State};
 
 use crate::errno::EBUSY;
-use crate::{begin, dead, go, is, refused, Bench, Test};
+use crate::{begin, dead, go, is, logging, refused, Bench, Test};
 
 pub(crate) const TESTS: &[Test] = &[("while the PF's driver is replaced", replaced)];
 
 /// How long there is no driver.
 const GAP: Duration = Duration::from_millis(700);
+/// How much memory is logged meanwhile.
+const LOGGED: u64 = 1 << 20;
 
 fn replaced(b: &Bench) -> Result<()> {
     let module = b.module.as_ref().context("no module")?;
     let (stopped, runs) = (b.open(0)?, b.open(1)?);
     go(&stopped, State::Stop)?;
+    if logging::kernel_logs() {
+        logging::start(&runs, 0, LOGGED)?;
+    }
     let before = (b.resets(0)?, b.resets(1)?);
     fs::write(b.handover(), "1").context("handover")?;
     run(Command::new("rmmod").arg("gim"))?;
@@ -40,6 +45,11 @@ fn replaced(b: &Bench) -> Result<()> {
     go(&runs, State::Running)?;
     b.wait_state(0, "available")?;
     ensure!((b.resets(0)?, b.resets(1)?) == before, "a VF was reset");
+    if logging::kernel_logs() {
+        // The GPU has gone on with it; all would be dirty if it had not.
+        let written = logging::report(&runs, 0, LOGGED)?;
+        ensure!(written.is_empty(), "{} pages", written.len());
+    }
     // A session cannot outlive its driver, and none may begin while there is one.
     let file = begin(&runs, State::PreCopy)?;
     refused(fs::write(b.handover(), "1"), EBUSY)?;

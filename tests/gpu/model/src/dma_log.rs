@@ -61,6 +61,15 @@ impl Log {
         self.set -= u64::from(taken.count_ones());
         taken
     }
+
+    /// Marks pages of a group again.
+    fn put(&mut self, group: u64, bits: u32) {
+        if bits != 0 {
+            let there = self.groups.entry(group).or_default();
+            self.set += u64::from((bits & !*there).count_ones());
+            *there |= bits;
+        }
+    }
 }
 
 /// First page of the group of `page`.
@@ -160,6 +169,11 @@ impl DmaLogs {
             }
             (i, Some(_)) if i == r.from_hi => {
                 self.from = join(lo, value & dma_log::FROM_HI_MASK);
+            }
+            (i, Some(l)) if i == r.data => {
+                if let Some(at) = self.at {
+                    l.put(at, value);
+                }
             }
             _ => {}
         }

@@ -301,11 +301,17 @@ fn groups_are_found_and_taken_in_order() {
         assert_eq!(find(&mut r), Some(0x20));
         work(&mut r, 2, &[fence(GART + PAGE)]);
         assert_eq!(r.get(0, d.data), 1 | (1 << 31));
+        // Who wants one page of them gives the others back.
+        r.set(0, d.data, 1 << 31);
+        assert_eq!((r.get(0, d.count), from(&mut r)), (1, 0x40));
+        seek(&mut r, 0x20);
+        assert_eq!(take(&mut r), Some(vec![0x3F]));
         // Another VF's begins at its own start, and nothing is found of it by what was found here.
         all(&mut r);
         log(&mut r, 1);
         assert_eq!((r.get(0, d.data), from(&mut r)), (0, 0));
         r.set(0, d.data, u32::MAX);
+
         assert_eq!(pages(&mut r, 2), system);
     }
 }

@@ -75,7 +75,8 @@ pub struct DmaLogRegs {
     /// The high half of what AT_LO found last.
     pub at_hi: u32,
     /// Reading gives the group that AT_LO found last, bit b for its page b, clears it and sets FROM
-    /// to the group behind it; 0 if none was found.  Writes are dropped.
+    /// to the group behind it; 0 if none was found.  Writing marks pages of that group again: for
+    /// who wants only some of them.
     pub data: u32,
     /// [`MAGIC`], or 0 if there is no log.
     pub magic: u32,
