@@ -22,13 +22,14 @@ moves() {
 	referee truth --vf 0 --mib 512 --take > /dev/null
 	sleep 10
 	referee truth --vf 0 --mib 512 --take > "/tmp/written$1"
-	target b 1 "$job" && departs a b wait=completed > "/tmp/moved$1" 2>&1 || { cat "/tmp/moved$1"; return 1; }
+	target b 1 "$job" && departs a b migrate-set-parameters '{"downtime-limit":1000}' wait=completed > "/tmp/moved$1" 2>&1 || { cat "/tmp/moved$1"; return 1; }
 	referee when --vf 0 > "/tmp/when0.$1"
 	wait_for 300 sh -c "referee get run_ns --vf 1 | grep -qv '^0$'" || return 1
 	referee when --vf 1 > "/tmp/when1.$1"
-	kill_guests
+	for g in b a; do qmp @$g quit > /dev/null && wait_for 60 dead $g || return 1; done
+	for v in vf1 vf2; do wait_for 60 is_state $v available || { echo "$v is $(state $v)"; return 1; }; done
 	no_violations
-	wait_for 60 numvfs 0 && rmmod gim gim_vfio_pci gim_seam
+	numvfs 0 && rmmod gim gim_vfio_pci gim_seam
 }
 for precopy in 0 1; do moves $precopy || { guest_state a; guest_state b; exit 1; }; done
 python3 - <<'PY' | figures

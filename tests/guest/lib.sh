@@ -21,7 +21,16 @@ hosts() {
 	count=${1:-4}
 	[ $# = 0 ] || shift
 	load guard=0 && load_vfio "$@" && numvfs "$count" || return 1
-	modprobe kvm_amd || modprobe kvm_intel || true
+	load_kvm || true
+}
+# The modules of a kernel that we have built are not installed.
+load_kvm() {
+	built=/build/$(uname -r | sed 's/.*-gim-//')/obj/arch/x86/kvm
+	if [ -e "$built/kvm.ko" ]; then
+		insmod "$built/kvm.ko" && { insmod "$built/kvm-amd.ko" || insmod "$built/kvm-intel.ko"; }
+	else
+		modprobe kvm_amd || modprobe kvm_intel
+	fi
 }
 # Where the outer KVM does not nest, guests are emulated.
 accel() {

@@ -202,9 +202,20 @@ unsafe extern "C" fn close_device(vdev: *mut raw::vfio_device) {
     // SAFETY: One of ours.
     let this = unsafe { migration(vdev) };
     this.close();
+    let core = vdev.cast::<raw::vfio_pci_core_device>();
     // SAFETY: As above.
-    unsafe { raw::vfio_pci_core_close_device(vdev) };
-    // That has reset the function, without a word to its driver.
+    let (missed, pdev) = unsafe {
+        raw::vfio_pci_core_close_device(vdev);
+        ((*core).needs_reset, (*core).pdev)
+    };
+    // That has reset the function, without a word to its driver; unless somebody had the lock of it or of
+    // its bridge, as when another VF was closed at the same moment. It must not work on for a dead guest.
+    if missed {
+        // SAFETY: The device is ours until `remove`, which waits for this.
+        let _ = retry(EAGAIN.to_errno(), || unsafe {
+            bindings::pci_try_reset_function(pdev)
+        });
+    }
     this.was_reset();
 }
 

@@ -22,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
         "one that /dev/gim has is not filled, and is not left paused",
         claimed_target,
     ),
+    ("VFs that are closed at once are all reset", at_once),
     ("a VF in use can be restored anew", in_use),
 ];
 
@@ -190,6 +191,28 @@ fn claimed_target(b: &Bench) -> Result<()> {
     refused(set_state(&vf, State::Resuming), EBUSY)?;
     drop(vf);
     b.wait_state(0, "available")
+}
+
+/// A lock that VFIO does not wait for is taken by the other's reset.
+fn at_once(b: &Bench) -> Result<()> {
+    for _ in 0..3 {
+        let mut clients = Vec::new();
+        for n in 0..2 {
+            let mut client = vf_client::vf::Vf::attach(b.open(n)?, 1 << 20)?;
+            client.start()?;
+            clients.push(client);
+        }
+        let closes = clients
+            .into_iter()
+            .map(|client| std::thread::spawn(|| drop(client)));
+        for close in closes.collect::<Vec<_>>() {
+            ensure!(close.join().is_ok(), "a client panicked");
+        }
+        for n in 0..2 {
+            b.wait_state(n, "available")?;
+        }
+    }
+    Ok(())
 }
 
 fn in_use(b: &Bench) -> Result<()> {
