@@ -3,7 +3,8 @@
 //! The hardware: registers, the GPU-IOV capability, interrupts, mailbox, framebuffer.
 //!
 //! What differs between chips sits behind [`hal::Hal`]; everything here runs under the engine's
-//! lock or before it exists, so nothing needs a lock of its own.
+//! lock or before it exists, so nothing needs a lock of its own, but for the dirty plane and the DMA
+//! log, which the host's programs read.
 
 pub(crate) mod dirty;
 pub(crate) mod dma_log;

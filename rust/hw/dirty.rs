@@ -43,25 +43,41 @@ const MAGIC: u32 = u32::from_le_bytes(*b"DPLN");
 const VERSION: u32 = 1;
 const PAGE_SHIFT: u32 = 12;
 
+/// Registers that show one VF at a time: selecting it and reading must not be separated.
+pub(super) type Selected = Pin<KBox<Mutex<FbWindow>>>;
+
+/// Looks for `len` bytes of registers of ours at byte `at` of BAR `bar`, which have `cap` (place,
+/// version, with pages of 4 KiB) and `magic` (place, value).
+pub(super) fn find_registers(
+    pf: &BoundPf,
+    bar: u32,
+    at: u64,
+    len: usize,
+    cap: (usize, u32),
+    magic: (usize, u32),
+) -> Result<Option<Selected>> {
+    let Ok(regs) = pf.registers(bar, at, len) else {
+        return Ok(None);
+    };
+    let found = regs.read32(cap.0);
+    let known = found & 0xff == cap.1 && found >> 8 & 0xff == PAGE_SHIFT;
+    if regs.read32(magic.0) != magic.1 || !known {
+        return Ok(None);
+    }
+    KBox::pin_init(new_mutex!(regs), GFP_KERNEL).map(Some)
+}
+
 /// The dirty plane of a GPU.
 pub(crate) struct DirtyPlane {
-    // The registers show one VF's plane at a time: selecting and reading must not be separated.
-    regs: Pin<KBox<Mutex<FbWindow>>>,
+    regs: Selected,
 }
 
 impl DirtyPlane {
     /// Looks for a plane whose registers are at byte `at` of BAR `bar`.
     pub(crate) fn find(pf: &BoundPf, bar: u32, at: u64) -> Result<Option<Self>> {
-        let Ok(regs) = pf.registers(bar, at, reg::LEN) else {
-            return Ok(None);
-        };
-        let cap = regs.read32(reg::CAP);
-        let known = cap & 0xff == VERSION && cap >> 8 & 0xff == PAGE_SHIFT;
-        if regs.read32(reg::MAGIC) != MAGIC || !known {
-            return Ok(None);
-        }
-        let regs = KBox::pin_init(new_mutex!(regs), GFP_KERNEL)?;
-        Ok(Some(Self { regs }))
+        let (cap, magic) = ((reg::CAP, VERSION), (reg::MAGIC, MAGIC));
+        let regs = find_registers(pf, bar, at, reg::LEN, cap, magic)?;
+        Ok(regs.map(|regs| Self { regs }))
     }
 
     /// Begins to track a VF, with no page marked, or ends it.

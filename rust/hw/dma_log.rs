@@ -6,15 +6,14 @@
 //! its magic number. The hardware keeps all there is to know, so that it outlives this driver's
 //! replacement.
 
-use kernel::{
-    new_mutex,
-    prelude::*,
-    sync::Mutex, //
-};
+use kernel::prelude::*;
 
+use super::dirty::{
+    find_registers,
+    Selected, //
+};
 use crate::{
     ffi::{
-        fb::FbWindow,
         pci::BoundPf,
         seam::DirtyPages, //
     },
@@ -40,33 +39,24 @@ mod reg {
 const ENABLE: u32 = 1 << 0;
 const CLEAR: u32 = 1 << 1;
 
-/// MAGIC, version and log2 of the page size that are known.
+/// MAGIC and version that are known.
 const MAGIC: u32 = u32::from_le_bytes(*b"DLOG");
 const VERSION: u32 = 1;
-const PAGE_SHIFT: u32 = 12;
 
 /// Pages of a group, which a word of DATA stands for.
 const GROUP: u64 = 32;
 
 /// The DMA log of a GPU.
 pub(crate) struct DmaLog {
-    // The registers show one VF's log at a time: selecting and reading must not be separated.
-    regs: Pin<KBox<Mutex<FbWindow>>>,
+    regs: Selected,
 }
 
 impl DmaLog {
     /// Looks for a log whose registers are at byte `at` of BAR `bar`.
     pub(crate) fn find(pf: &BoundPf, bar: u32, at: u64) -> Result<Option<Self>> {
-        let Ok(regs) = pf.registers(bar, at, reg::LEN) else {
-            return Ok(None);
-        };
-        let cap = regs.read32(reg::CAP);
-        let known = cap & 0xff == VERSION && cap >> 8 & 0xff == PAGE_SHIFT;
-        if regs.read32(reg::MAGIC) != MAGIC || !known {
-            return Ok(None);
-        }
-        let regs = KBox::pin_init(new_mutex!(regs), GFP_KERNEL)?;
-        Ok(Some(Self { regs }))
+        let (cap, magic) = ((reg::CAP, VERSION), (reg::MAGIC, MAGIC));
+        let regs = find_registers(pf, bar, at, reg::LEN, cap, magic)?;
+        Ok(regs.map(|regs| Self { regs }))
     }
 
     /// Begins to log what a VF writes, with no page marked, or ends it.

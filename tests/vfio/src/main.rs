@@ -217,7 +217,7 @@ fn main() -> ExitCode {
         arcs::TESTS,
         streams::TESTS,
         ends::TESTS,
-        logging::TESTS,
+        &logging::tests(),
     ]
     .concat();
     let tests = match bench.module {
