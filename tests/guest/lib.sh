@@ -71,6 +71,13 @@ departs() {
 	shift 2
 	qmp "@$from" precopy migrate "{\"uri\":\"unix:/tmp/$to.wire\"}" "$@"
 }
+# moves_live FROM TO WORD...: FROM sets out for TO, is told more, and in the end has gone and TO runs. What was
+# said is in /tmp/moved.
+moves_live() {
+	departs "$@" wait=completed query-status "@$2" query-status > /tmp/moved 2>&1 ||
+		! cat /tmp/moved || ! guest_state "$1" || ! guest_state "$2" || return 1
+	{ grep -q '"status": "postmigrate"' /tmp/moved && tail -n 1 /tmp/moved | grep -q '"status": "running"'; } || ! cat /tmp/moved
+}
 # replaceable: guests from here on have a QEMU that can be replaced under them. It hands over its
 # descriptors, the VF's and that of the guest's memory, and nothing is copied.
 replaceable() {

@@ -51,13 +51,11 @@ t "a guest that is reset in the middle of its work boots again" reboots
 worked() { tail -n 1 /tmp/a.out | grep -q '^at [1-9]'; }
 t "the client works again" wait_for 60 worked
 t "a QEMU waits with VF1" target b 1 "$job"
-moves() { departs a b iterates wait=completed query-status @b query-status > /tmp/moved 2>&1; }
 cleanly() {
-	moves || ! cat /tmp/moved || ! guest_state a || ! guest_state b || return 1
+	moves_live a b iterates || return 1
 	cat /tmp/moved
 	referee when --vf 0 > /tmp/when0
 	referee when --vf 1 > /tmp/when1
-	grep -q '"status": "postmigrate"' /tmp/moved && tail -n 1 /tmp/moved | grep -q '"status": "running"'
 }
 t "it moves, live" cleanly
 figures() {
