@@ -53,7 +53,7 @@ guest() {
 	# Whoever waits for it is not to wait for its CPU.  It has both ends of its input, which so never ends.
 	# shellcheck disable=SC2046,SC2086
 	nice $GUEST_QEMU -M "$GUEST_MACHINE" $(accel) -smp 1 -m $GUEST_MEM -nodefaults -no-reboot -display none \
-		-serial "file:/tmp/$g.console" -chardev "file,id=line,path=/tmp/$g.out,input-path=/tmp/$g.in" -serial chardev:line -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
+		-serial "file:/tmp/$g.console" -name "$g" -chardev "file,id=line,path=/tmp/$g.out,input-path=/tmp/$g.in" -serial chardev:line -qmp "unix:/tmp/$g.qmp,server=on,wait=off" \
 		-device "vfio-pci,id=vf,host=$n,$GUEST_VFIO" \
 		-kernel "$GUEST_KERNEL" -initrd /gim/build/guest.cpio \
 		-append "console=ttyS0 loglevel=4 hugepages=8 init_on_free=1 intel_iommu=on rodata=off initcall_blacklist=load_system_certificate_list panic=-1 -- $args" "$@" > "/tmp/$g.qemu" 2>&1 3<> "/tmp/$g.in" &

@@ -20,6 +20,8 @@ boots() {
 t "a guest boots with it" boots
 t "its client works" says a '^at ' 60
 t "the host has it on the engine" is_state vf1 active
+whose() { gimctl --json vfs list | tee /dev/stderr | python3 -c 'import json, sys; assert json.load(sys.stdin)["vfs"][0]["holder"]["vm"] == "a"'; }
+t "gimctl knows the VM that has it" whose
 may_move() {
 	qmp @a query-migrate > /tmp/may
 	cat /tmp/may

@@ -4,6 +4,8 @@
 //! The `sysfs`, `rates` and `uevent` modules know nothing of terminals, so that other programs (the demo)
 //! use them too.
 
+pub mod holder;
+pub mod metrics;
 pub mod rates;
 pub mod sysfs;
 pub mod table;

@@ -2,6 +2,7 @@
 //! `gimctl`: the operator's tool for `gim`.
 
 mod events;
+mod exporter;
 mod migrate;
 mod show;
 mod top;
@@ -33,6 +34,15 @@ struct Cli {
         value_name = "ROOT"
     )]
     sysfs: PathBuf,
+    /// Where procfs is mounted (for tests)
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        default_value = "/proc",
+        value_name = "ROOT"
+    )]
+    proc: PathBuf,
     #[command(subcommand)]
     command: Command,
 }
@@ -70,6 +80,8 @@ enum Command {
     Upgrade(upgrade::Upgrade),
     /// Print what the driver tells: limits exceeded, resets, quarantines, trouble with the GPU
     Events(EventsArgs),
+    /// Print what monitoring wants to know in Prometheus' format, or serve it
+    Metrics(exporter::Metrics),
     /// Print every counter
     Stats {
         #[command(flatten)]
@@ -153,8 +165,10 @@ fn run(cli: &Cli) -> Result<()> {
     let sysfs = Sysfs::new(&cli.sysfs);
     match &cli.command {
         Command::List => show::list(&sysfs, cli.json),
-        Command::Show { gpu } => show::gpu(&sysfs, gpu.as_deref(), cli.json),
-        Command::Vfs(Vfs::List { choice }) => show::vfs(&sysfs, choice.gpu.as_deref(), cli.json),
+        Command::Show { gpu } => show::gpu(&sysfs, &cli.proc, gpu.as_deref(), cli.json),
+        Command::Vfs(Vfs::List { choice }) => {
+            show::vfs(&sysfs, &cli.proc, choice.gpu.as_deref(), cli.json)
+        }
         Command::Vfs(Vfs::Set {
             count,
             choice,
@@ -171,6 +185,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::Reset { choice, vf } => {
             show::order(&sysfs, choice.gpu.as_deref(), Some(*vf), "reset", cli.json)
         }
+        Command::Metrics(args) => exporter::run(&sysfs, &cli.proc, args, cli.json),
         Command::Events(args) => events::run(&sysfs, args, cli.json),
         Command::Upgrade(args) => upgrade::run(&sysfs, args, cli.json),
         Command::Top(args) => top::run(&sysfs, args, cli.json),

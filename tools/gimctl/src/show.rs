@@ -2,8 +2,10 @@
 //! The commands that read once and print: `list`, `show`, `vfs`, `stats`.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::{bail, Result};
+use gimctl::holder::Holders;
 use gimctl::sysfs::{Gpu, Stats, Sysfs, Vf};
 use gimctl::table::{or_dash, render, table};
 use serde::Serialize;
@@ -54,9 +56,10 @@ pub(crate) fn list(sysfs: &Sysfs, json: bool) -> Result<()> {
     print(&render(&t))
 }
 
-pub(crate) fn gpu(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()> {
+pub(crate) fn gpu(sysfs: &Sysfs, proc: &Path, choice: Option<&str>, json: bool) -> Result<()> {
     let mut gpu = sysfs.gpu(choice)?;
     gpu.read_guests();
+    gpu.read_holders(&Holders::read(proc));
     if json {
         return print_json(&gpu);
     }
@@ -95,7 +98,7 @@ pub(crate) fn gpu(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()>
 
 fn vf_table(gpu: &Gpu) -> String {
     let mut t = table(&[
-        ">VF", "PCI", "DRIVER", "STATE", ">MEMORY", ">OFFSET", ">SLICE",
+        ">VF", "PCI", "DRIVER", "STATE", ">MEMORY", ">OFFSET", ">SLICE", "VM",
     ]);
     for vf in &gpu.vfs {
         t.add_row([
@@ -106,6 +109,12 @@ fn vf_table(gpu: &Gpu) -> String {
             mib(vf.fb_mib),
             mib(vf.fb_offset_mib),
             us(vf.slice_us),
+            or_dash(
+                vf.holder
+                    .as_ref()
+                    .map(|holder| holder.name().to_owned())
+                    .as_ref(),
+            ),
         ]);
     }
     render(&t)
@@ -133,8 +142,9 @@ fn guest_table(gpu: &Gpu) -> String {
     render(&t)
 }
 
-pub(crate) fn vfs(sysfs: &Sysfs, choice: Option<&str>, json: bool) -> Result<()> {
-    let gpu = sysfs.gpu(choice)?;
+pub(crate) fn vfs(sysfs: &Sysfs, proc: &Path, choice: Option<&str>, json: bool) -> Result<()> {
+    let mut gpu = sysfs.gpu(choice)?;
+    gpu.read_holders(&Holders::read(proc));
     if json {
         return print_json(&json!({ "gpu": gpu.pci, "vfs": gpu.vfs }));
     }

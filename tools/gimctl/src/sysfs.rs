@@ -13,6 +13,8 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::holder::{Holder, Holders};
+
 /// The numbers of VFs into which a GPU can be divided; 0 takes all VFs away.
 pub const VF_COUNTS: [u32; 5] = [1, 2, 4, 8, 16];
 
@@ -28,6 +30,8 @@ pub struct Vf {
     pub pci: Option<String>,
     /// Driver that the VF is bound to on this host.
     pub driver: Option<String>,
+    /// Number of its IOMMU group.
+    pub iommu_group: Option<String>,
     /// Life-cycle state: unavailable, available, full-access, active, suspended, resetting or
     /// quarantined.
     pub state: Option<String>,
@@ -44,6 +48,12 @@ pub struct Vf {
     /// What its guest says of itself, once it was asked for ([`Gpu::read_guests`]).
     #[serde(skip_serializing_if = "Stats::is_empty")]
     pub guest: Stats,
+    /// Who has it open, once it was asked for ([`Gpu::read_holders`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// VFIO's files for it.
+    #[serde(skip)]
+    files: Vec<PathBuf>,
 }
 
 impl Vf {
@@ -114,6 +124,11 @@ impl Sysfs {
 
     fn driver_dir(&self) -> PathBuf {
         self.root.join("bus/pci/drivers/gim")
+    }
+
+    /// Whether the driver is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.driver_dir().is_dir()
     }
 
     /// Version of the loaded module.
@@ -227,13 +242,17 @@ impl Sysfs {
         let admin = dir.join(format!("sriov_admin/vf{}", index + 1));
         let pci = link_name(&dir.join(format!("virtfn{index}")))
             .or_else(|| link_name(&admin.join("device")));
-        let driver = pci
+        let device = pci
             .as_ref()
-            .and_then(|a| link_name(&self.root.join("bus/pci/devices").join(a).join("driver")));
+            .map(|a| self.root.join("bus/pci/devices").join(a));
+        let link = |name| device.as_ref().and_then(|d| link_name(&d.join(name)));
+        let iommu_group = link("iommu_group");
         Vf {
             index,
+            driver: link("driver"),
+            files: vfio_files(iommu_group.as_deref(), device.as_deref()),
+            iommu_group,
             pci,
-            driver,
             state: read_text(&admin.join("state")),
             control: read_text(&admin.join("control")),
             fb_mib: read_number(&admin.join("fb_mib")),
@@ -241,6 +260,7 @@ impl Sysfs {
             slice_us: read_number(&admin.join("slice_us")),
             stats: read_stats(&admin.join("stats")),
             guest: Stats::default(),
+            holder: None,
         }
     }
 }
@@ -251,6 +271,13 @@ impl Gpu {
         for vf in &mut self.vfs {
             let file = format!("sriov_admin/vf{}/guest", vf.index + 1);
             vf.guest = read_stats(&self.dir.join(file));
+        }
+    }
+
+    /// Finds out who has the VFs open, among these.
+    pub fn read_holders(&mut self, holders: &Holders) {
+        for vf in &mut self.vfs {
+            vf.holder = holders.of(&vf.files).cloned();
         }
     }
 
@@ -441,6 +468,20 @@ fn read_stats(path: &Path) -> Stats {
     read_text(path)
         .map(|text| parse_stats(&text))
         .unwrap_or_default()
+}
+
+/// The files by which a VFIO device can be opened: that of its group, and its own.
+fn vfio_files(group: Option<&str>, device: Option<&Path>) -> Vec<PathBuf> {
+    let own = device
+        .into_iter()
+        .flat_map(|d| fs::read_dir(d.join("vfio-dev")));
+    let own = own.flatten().flatten().map(|entry| entry.file_name());
+    let dir = Path::new("/dev/vfio");
+    group
+        .map(|group| dir.join(group))
+        .into_iter()
+        .chain(own.map(|name| dir.join("devices").join(name)))
+        .collect()
 }
 
 fn link_name(path: &Path) -> Option<String> {

@@ -1,111 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `gimctl` against a made-up sysfs tree.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+mod tree;
 
-use assert_cmd::Command;
+use std::fs;
+use std::path::Path;
+
 use predicates::prelude::*;
 use serde_json::Value;
-use tempfile::TempDir;
 
-struct Tree(TempDir);
-
-impl Tree {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn driver(&self) -> PathBuf {
-        self.0.path().join("bus/pci/drivers/gim")
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.driver().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// A tree with the driver loaded and a GPU with `vfs` VFs, the first of which is active.
-    fn gpu(self, pci: &str, vfs: u32) -> Self {
-        for (file, text) in [
-            ("sriov_numvfs", format!("{vfs}\n")),
-            ("sriov_totalvfs", "16\n".into()),
-            ("gim/chip", "Tonga\n".into()),
-            ("gim/framebuffer_mib", "8192\n".into()),
-            ("gim/policy", "[rr] qos\n".into()),
-            ("gim/mode", "[strict] work-conserving\n".into()),
-            ("gim/slice_us", "6000\n".into()),
-            ("gim/state", "running\n".into()),
-            ("gim/control", "running\n".into()),
-            (
-                "gim/stats",
-                "switches 100\nlost_irqs 0\nbrand_new_key 5\n".into(),
-            ),
-            ("sriov_admin/pf/stats", "run_ns 7\n".into()),
-            ("bind", String::new()),
-        ] {
-            let at = if file == "bind" {
-                file.to_owned()
-            } else {
-                format!("{pci}/{file}")
-            };
-            self.write(&at, &text);
-        }
-        for i in 0..vfs {
-            let vf = format!("{pci}/sriov_admin/vf{}", i + 1);
-            let state = if i == 0 { "active\n" } else { "available\n" };
-            self.write(&format!("{vf}/state"), state);
-            self.write(&format!("{vf}/control"), "running\n");
-            self.write(&format!("{vf}/fb_mib"), "1968\n");
-            self.write(
-                &format!("{vf}/fb_offset_mib"),
-                &format!("{}\n", 272 + 1968 * i),
-            );
-            self.write(
-                &format!("{vf}/stats"),
-                &format!(
-                    "run_ns {}\nswitches {}\nmax_gap_ns 18000000\n",
-                    (i + 1) * 1000,
-                    i
-                ),
-            );
-            let guest = match i {
-                0 => "report valid\ndriver amdgpu 7.3\nos other\nfb_used_mib 77\n",
-                1 => "report bad-checksum\n",
-                _ => "report none\n",
-            };
-            self.write(&format!("{vf}/guest"), guest);
-            let link = self.driver().join(pci).join(format!("virtfn{i}"));
-            symlink(format!("../0000:03:02.{i}"), link).unwrap();
-        }
-        self
-    }
-
-    fn run(&self, args: &[&str]) -> assert_cmd::assert::Assert {
-        Command::cargo_bin("gimctl")
-            .unwrap()
-            .args(["--sysfs", self.0.path().to_str().unwrap()])
-            .args(args)
-            .assert()
-    }
-
-    fn json(&self, args: &[&str]) -> Value {
-        let assert = self.run(args).success();
-        serde_json::from_slice(&assert.get_output().stdout).unwrap()
-    }
-
-    fn numvfs(&self, pci: &str) -> String {
-        fs::read_to_string(self.driver().join(pci).join("sriov_numvfs")).unwrap()
-    }
-}
-
-const PCI: &str = "0000:03:00.0";
-
-fn says(text: &str) -> impl Predicate<str> + '_ {
-    predicate::str::contains(text)
-}
+use tree::{says, Tree, PCI};
 
 #[test]
 fn no_driver() {
@@ -148,6 +52,29 @@ fn list_and_show() {
     // Whoever does not ask does not look.
     let list = tree.json(&["list", "--json"]);
     assert!(list["gpus"][0]["vfs"][0].get("guest").is_none());
+}
+
+#[test]
+fn who_has_a_vf_open() {
+    let tree = Tree::new().gpu(PCI, 4);
+    tree.process(
+        7,
+        &["qemu", "-name", "guest=web1"],
+        &["/dev/null", "/dev/vfio/42"],
+    );
+    tree.process(
+        8,
+        &["crosvm"],
+        &["/dev/vfio/devices/vfio3", "/dev/vfio/vfio"],
+    );
+    let vfs = tree.json(&["vfs", "list", "--json"]);
+    assert!(vfs["vfs"][0].get("holder").is_none());
+    assert_eq!(vfs["vfs"][2]["holder"]["vm"], "web1");
+    assert_eq!(vfs["vfs"][2]["holder"]["pid"], 7);
+    assert_eq!(vfs["vfs"][3]["holder"]["program"], "crosvm");
+    tree.run(&["show"])
+        .success()
+        .stdout(says("web1").and(says("crosvm")));
 }
 
 #[test]
@@ -284,16 +211,15 @@ fn orders_that_make_no_sense_are_refused() {
 #[test]
 fn what_is_no_module_replaces_nothing() {
     let tree = Tree::new().gpu("0000:01:00.0", 4);
-    let file = tree.0.path().join("gim.ko.xz");
+    let file = tree.path().join("gim.ko.xz");
     fs::write(&file, b"\xfd7zXZ").unwrap();
     for (path, why) in [
         (file.as_path(), "is no kernel module"),
         (Path::new("/nonexistent/gim.ko"), "cannot read"),
     ] {
-        let mut command = Command::cargo_bin("gimctl").unwrap();
-        command.arg("--sysfs").arg(tree.0.path());
-        command.arg("upgrade").arg(path);
-        command
+        tree.command()
+            .arg("upgrade")
+            .arg(path)
             .assert()
             .failure()
             .stderr(predicate::str::contains(why));
