@@ -151,7 +151,7 @@ const RESET_PAUSE_MS: i64 = 10;
 unsafe extern "C" fn open_device(vdev: *mut raw::vfio_device) -> c_int {
     let core = vdev.cast::<raw::vfio_pci_core_device>();
     // SAFETY: One of ours.
-    let result = retry(EAGAIN.to_errno(), || unsafe {
+    let result = retry(EAGAIN.to_errno(), interrupted, || unsafe {
         raw::vfio_pci_core_enable(core)
     });
     if result == 0 {
@@ -172,7 +172,7 @@ unsafe extern "C" fn ioctl(vdev: *mut raw::vfio_device, cmd: c_uint, arg: c_ulon
     let call = || unsafe { raw::vfio_pci_core_ioctl(vdev, cmd, arg) };
     match cmd == reset_ioctl() {
         // CAST: Errno fits.
-        true => retry(EAGAIN.to_errno() as c_long, call),
+        true => retry(EAGAIN.to_errno() as c_long, interrupted, call),
         false => call(),
     }
 }
@@ -182,12 +182,17 @@ fn reset_ioctl() -> u32 {
     kernel::ioctl::_IO(raw::VFIO_TYPE.into(), raw::VFIO_BASE + 11)
 }
 
-/// Calls again, for some time, while the answer is `again`.
-fn retry<T: PartialEq>(again: T, call: impl Fn() -> T) -> T {
+/// Whether the user wants to be asked.
+fn interrupted() -> bool {
+    kernel::current!().signal_pending()
+}
+
+/// Calls again, for some time, while the answer is `again` and nobody says stop.
+fn retry<T: PartialEq>(again: T, stop: impl Fn() -> bool, call: impl Fn() -> T) -> T {
     let mut tries = RESET_TRIES;
     loop {
         let result = call();
-        if result != again || tries == 0 || kernel::current!().signal_pending() {
+        if result != again || tries == 0 || stop() {
             return result;
         }
         tries -= 1;
@@ -211,10 +216,13 @@ unsafe extern "C" fn close_device(vdev: *mut raw::vfio_device) {
     // That has reset the function, without a word to its driver; unless somebody had the lock of it or of
     // its bridge, as when another VF was closed at the same moment. It must not work on for a dead guest.
     if missed {
+        // Signals do not matter: there is no user any more, and who was killed may have some left.
         // SAFETY: The device is ours until `remove`, which waits for this.
-        let _ = retry(EAGAIN.to_errno(), || unsafe {
-            bindings::pci_try_reset_function(pdev)
-        });
+        let _ = retry(
+            EAGAIN.to_errno(),
+            || false,
+            || unsafe { bindings::pci_try_reset_function(pdev) },
+        );
     }
     this.was_reset();
 }

@@ -2,9 +2,11 @@
 //! Resets, files and devices that are closed, others that want the same VF.
 
 use std::io::Read;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{ensure, Context, Result};
+use rustix::process::{kill_process, Pid, Signal};
 use vf_client::migration::{reset, set_state, State};
 use vf_client::transport::Transport;
 
@@ -23,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
         claimed_target,
     ),
     ("VFs that are closed at once are all reset", at_once),
+    ("those of programs that are killed, too", killed),
     ("a VF in use can be restored anew", in_use),
 ];
 
@@ -208,6 +211,34 @@ fn at_once(b: &Bench) -> Result<()> {
         for close in closes.collect::<Vec<_>>() {
             ensure!(close.join().is_ok(), "a client panicked");
         }
+        for n in 0..2 {
+            b.wait_state(n, "available")?;
+        }
+    }
+    Ok(())
+}
+
+/// A signal that nobody took hurries nobody who cleans up after the dead.
+fn killed(b: &Bench) -> Result<()> {
+    for _ in 0..3 {
+        let mut clients = (0..2)
+            .map(|n| {
+                let mut client = Command::new("vf-client");
+                client.arg("--pci").arg(b.address(n)?);
+                client.args(["run", "--seconds", "0"]).stdout(Stdio::null());
+                Ok(client.spawn()?)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let met = (0..2).try_for_each(|n| b.wait_state(n, "active"));
+        for signal in [Signal::STOP, Signal::TERM, Signal::KILL] {
+            for client in &clients {
+                kill_process(Pid::from_child(client), signal)?;
+            }
+        }
+        for client in &mut clients {
+            client.wait()?;
+        }
+        met?;
         for n in 0..2 {
             b.wait_state(n, "available")?;
         }

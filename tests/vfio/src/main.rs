@@ -66,11 +66,16 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// PCI address of a VF.
+    pub(crate) fn address(&self, n: u32) -> Result<String> {
+        let link = std::fs::read_link(self.sysfs.join(format!("virtfn{n}")))?;
+        let address = link.file_name().context("virtfn")?;
+        Ok(address.to_string_lossy().into_owned())
+    }
+
     /// Opens a VF and waits until it is clean.
     pub(crate) fn open(&self, n: u32) -> Result<Vfio> {
-        let link = std::fs::read_link(self.sysfs.join(format!("virtfn{n}")))?;
-        let address = link.file_name().context("virtfn")?.to_string_lossy();
-        let pci = PciDevice::new(&address)?;
+        let pci = PciDevice::new(&self.address(n)?)?;
         ensure!(
             pci.driver().as_deref() == Some("gim-vfio-pci"),
             "VF{n} is bound to {:?}",
