@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What `gimctl` is made of: reading and writing the sysfs interface of `gim`, and showing it.
 //!
-//! The `sysfs`, `rates` and `uevent` modules know nothing of terminals, so that other programs (the demo)
-//! use them too.
+//! Nothing but `table` knows of terminals, so that other programs (the demo) use the rest too.
 
 pub mod holder;
 pub mod metrics;
+pub mod precheck;
 pub mod rates;
 pub mod sysfs;
 pub mod table;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `gimctl`: the operator's tool for `gim`.
 
+mod check;
 mod events;
 mod exporter;
 mod migrate;
@@ -49,6 +50,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Tell whether this host is ready to share its GPUs, and what to do where it is not
+    Precheck(check::Precheck),
     /// List all GPUs
     List,
     /// Show one GPU and its VFs in full
@@ -164,6 +167,7 @@ fn interval(text: &str) -> Result<f64, String> {
 fn run(cli: &Cli) -> Result<()> {
     let sysfs = Sysfs::new(&cli.sysfs);
     match &cli.command {
+        Command::Precheck(args) => check::run(&cli.sysfs, &cli.proc, args, cli.json),
         Command::List => show::list(&sysfs, cli.json),
         Command::Show { gpu } => show::gpu(&sysfs, &cli.proc, gpu.as_deref(), cli.json),
         Command::Vfs(Vfs::List { choice }) => {

@@ -450,7 +450,7 @@ pub fn chosen(text: &str) -> &str {
     }
 }
 
-fn read_text(path: &Path) -> Option<String> {
+pub(crate) fn read_text(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
@@ -460,7 +460,7 @@ fn read_choice(path: &Path) -> Option<String> {
     read_text(path).map(|text| chosen(&text).to_owned())
 }
 
-fn read_number(path: &Path) -> Option<u64> {
+pub(crate) fn read_number(path: &Path) -> Option<u64> {
     read_text(path)?.parse().ok()
 }
 
@@ -484,7 +484,7 @@ fn vfio_files(group: Option<&str>, device: Option<&Path>) -> Vec<PathBuf> {
         .collect()
 }
 
-fn link_name(path: &Path) -> Option<String> {
+pub(crate) fn link_name(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     Some(target.file_name()?.to_string_lossy().into_owned())
 }
