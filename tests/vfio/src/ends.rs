@@ -218,7 +218,7 @@ fn at_once(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// A signal that nobody took hurries nobody who cleans up after the dead.
+/// The kernel closes their VFs at once, and for a program with a signal that it has not taken.
 fn killed(b: &Bench) -> Result<()> {
     for _ in 0..3 {
         let mut clients = (0..2)
