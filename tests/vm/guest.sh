@@ -11,6 +11,7 @@
 t "the host is ready" hosts
 both() { bind_to gim-vfio-pci 0 && bind_to gim-vfio-pci 1; }
 t "VFs are bound" both
+[ ! -e /dev/kvm ] || t "gimctl finds that nothing is missing" gimctl precheck
 # It lasts for minutes, until it is told to hurry: however busy the machine is.
 job="chain --steps 1500 --spread $((8 << 20)) --rate $((512 << 10)) --patience 60 --stdin"
 boots() {
