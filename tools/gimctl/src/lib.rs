@@ -3,10 +3,13 @@
 //!
 //! Nothing but `table` knows of terminals, so that other programs (the demo) use the rest too.
 
+pub mod changes;
 pub mod holder;
 pub mod metrics;
 pub mod precheck;
+mod ranges;
 pub mod rates;
+pub mod settings;
 pub mod sysfs;
 pub mod table;
 pub mod uevent;

@@ -5,6 +5,7 @@ mod check;
 mod events;
 mod exporter;
 mod migrate;
+mod policy;
 mod show;
 mod top;
 mod upgrade;
@@ -62,6 +63,8 @@ enum Command {
     /// Set or list virtual functions
     #[command(subcommand)]
     Vfs(Vfs),
+    /// Show or set how a GPU is shared: policy, slices, limits, what VFs are promised
+    Policy(policy::Policy),
     /// Take a VF off the engine, or park the scheduler; its guest waits
     Pause(Whom),
     /// Let a paused VF, or the scheduler, go on
@@ -178,6 +181,7 @@ fn run(cli: &Cli) -> Result<()> {
             choice,
             force,
         }) => show::set_vfs(&sysfs, choice.gpu.as_deref(), *count, *force, cli.json),
+        Command::Policy(args) => policy::run(&sysfs, args, cli.json),
         Command::Stats { choice, vf } => show::stats(&sysfs, choice.gpu.as_deref(), *vf, cli.json),
         Command::Migrate(command) => migrate::run(&sysfs, command, cli.json),
         Command::Pause(Whom { choice, vf }) => {

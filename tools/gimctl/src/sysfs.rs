@@ -266,6 +266,11 @@ impl Sysfs {
 }
 
 impl Gpu {
+    /// The GPU's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Reads what guests say of themselves, which costs a look into their framebuffers.
     pub fn read_guests(&mut self) {
         for vf in &mut self.vfs {

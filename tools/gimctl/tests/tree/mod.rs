@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use assert_cmd::assert::Assert;
 use assert_cmd::Command;
 use predicates::prelude::*;
 use serde_json::Value;
@@ -109,6 +110,57 @@ impl Tree {
         }
     }
 
+    /// A GPU with `vfs` VFs enabled and all settings; the files of four VFs are there.
+    pub(crate) fn settled(self, pci: &str, vfs: u32) -> Self {
+        for (file, text) in [
+            ("sriov_numvfs", vfs.to_string()),
+            ("gim/policy", "[rr] qos".to_owned()),
+            ("gim/mode", "strict [work-conserving]".to_owned()),
+            ("gim/slice_preset", "[long] short own".to_owned()),
+            ("gim/slice_us", "6000".to_owned()),
+            ("gim/watchdog_ms", "50".to_owned()),
+            ("gim/limits/enforced", "1".to_owned()),
+            ("gim/limits/messages", "56 60".to_owned()),
+            ("gim/limits/access-time", "2000 200".to_owned()),
+        ] {
+            self.write(&format!("{pci}/{file}"), &format!("{text}\n"));
+        }
+        for n in 1..=4 {
+            for (file, text) in [
+                ("state", "available\n"),
+                ("slice_us", "6000\n"),
+                ("weight", "100\n"),
+                ("min_permille", "0\n"),
+                ("cap_permille", "1000\n"),
+                ("latency_us", "0\n"),
+            ] {
+                self.write(&format!("{pci}/sriov_admin/vf{n}/{file}"), text);
+            }
+        }
+        self
+    }
+
+    /// A file of the driver.
+    pub(crate) fn file(&self, at: &str) -> PathBuf {
+        self.driver().join(at)
+    }
+
+    /// What a file of the GPU at [`PCI`] says.
+    pub(crate) fn read(&self, at: &str) -> String {
+        let text = fs::read_to_string(self.file(&format!("{PCI}/{at}"))).unwrap();
+        text.trim().to_owned()
+    }
+
+    pub(crate) fn set(&self, args: &[&str]) -> Assert {
+        self.run(&[&["policy", "set"], args].concat())
+    }
+
+    pub(crate) fn apply(&self, file: &str, args: &[&str]) -> Assert {
+        let mut command = self.command();
+        command.args(["config", "apply", "-"]).args(args);
+        command.write_stdin(file).assert()
+    }
+
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::cargo_bin("gimctl").unwrap();
         command.arg("--sysfs").arg(self.path());
@@ -116,7 +168,7 @@ impl Tree {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> assert_cmd::assert::Assert {
+    pub(crate) fn run(&self, args: &[&str]) -> Assert {
         self.command().args(args).assert()
     }
 
