@@ -13,3 +13,4 @@ pub mod settings;
 pub mod sysfs;
 pub mod table;
 pub mod uevent;
+pub mod wanted;

@@ -2,6 +2,7 @@
 //! `gimctl`: the operator's tool for `gim`.
 
 mod check;
+mod config;
 mod events;
 mod exporter;
 mod migrate;
@@ -65,6 +66,9 @@ enum Command {
     Vfs(Vfs),
     /// Show or set how a GPU is shared: policy, slices, limits, what VFs are promised
     Policy(policy::Policy),
+    /// Write all settings to a file, or bring the host to what a file says
+    #[command(subcommand)]
+    Config(config::Config),
     /// Take a VF off the engine, or park the scheduler; its guest waits
     Pause(Whom),
     /// Let a paused VF, or the scheduler, go on
@@ -182,6 +186,7 @@ fn run(cli: &Cli) -> Result<()> {
             force,
         }) => show::set_vfs(&sysfs, choice.gpu.as_deref(), *count, *force, cli.json),
         Command::Policy(args) => policy::run(&sysfs, args, cli.json),
+        Command::Config(command) => config::run(&sysfs, command, cli.json),
         Command::Stats { choice, vf } => show::stats(&sysfs, choice.gpu.as_deref(), *vf, cli.json),
         Command::Migrate(command) => migrate::run(&sysfs, command, cli.json),
         Command::Pause(Whom { choice, vf }) => {

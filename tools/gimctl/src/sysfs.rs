@@ -288,14 +288,26 @@ impl Gpu {
 
     /// Enables `count` VFs, or takes all away with 0.
     ///
-    /// Refuses counts outside [`VF_COUNTS`] and, unless `force`, to take away VFs that guests use.
-    /// Returns the count that was in force before.
+    /// Refuses what [`Self::check_vfs`] does. Returns the count that was in force before.
     pub fn set_vfs(&self, count: u32, force: bool) -> Result<u32> {
-        self.check_count(count)?;
+        self.check_vfs(count, force)?;
         if count == self.num_vfs {
             return Ok(self.num_vfs);
         }
         if self.num_vfs != 0 {
+            // The PCI core refuses to go from one count to another without passing through 0.
+            self.write_numvfs(0)?;
+        }
+        if count != 0 {
+            self.write_numvfs(count)?;
+        }
+        Ok(self.num_vfs)
+    }
+
+    /// Refuses counts outside [`VF_COUNTS`] and, unless `force`, to take away VFs that guests use.
+    pub fn check_vfs(&self, count: u32, force: bool) -> Result<()> {
+        self.check_count(count)?;
+        if count != self.num_vfs {
             let busy: Vec<String> = self
                 .vfs
                 .iter()
@@ -316,13 +328,8 @@ impl Gpu {
                     busy.join(", ")
                 );
             }
-            // The PCI core refuses to go from one count to another without passing through 0.
-            self.write_numvfs(0)?;
         }
-        if count != 0 {
-            self.write_numvfs(count)?;
-        }
-        Ok(self.num_vfs)
+        Ok(())
     }
 
     /// Sets whether the time of an idle VF is given away: `strict` or `work-conserving`.
