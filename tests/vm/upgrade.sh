@@ -86,7 +86,13 @@ t "gimctl goes back to the one that there was" back
 t "all of them go on" goes_on
 
 # Guests of some chips wait 500 ms for an acknowledgement.
-loads() { handover 1 && rmmod gim && vf-client --pci "$(vf 3)" handshake & sleep 0.2; load guard=0; wait $!; }
+loads() {
+	handover 1 && rmmod gim || return 1
+	vf-client --pci "$(vf 3)" handshake &
+	sleep 0.2
+	load guard=0
+	wait $!
+}
 t "a guest that asks while nobody is there is heard" loads
 
 ends() {
