@@ -327,6 +327,19 @@ impl Config {
         Ok(())
     }
 
+    /// VFs from number `count` on are not there: nothing is promised to them any more, since nobody sees
+    /// what was, and their slices are not longer than those of the others.
+    pub fn forget_beyond(&mut self, count: u8) {
+        let count = usize::from(count).min(MAX_VFS);
+        let (there, gone) = (..count, count..);
+        let longest = self.slices[there].iter().copied().max().unwrap_or(Ns::MAX);
+        // Fewer promises and shorter slices always keep what is promised to the others.
+        for slice in &mut self.slices[gone.clone()] {
+            *slice = longest.min(*slice);
+        }
+        self.shares[gone].fill(Share::DEFAULT);
+    }
+
     /// The slice of the PF when it has work, in ns.
     pub const fn pf_slice(&self) -> Ns {
         self.pf_slice
@@ -499,102 +512,5 @@ impl Config {
 }
 
 #[cfg(any(test, kunit))]
-mod tests {
-    use super::*;
-
-    cases! {
-        gim_config:
-        slices_are_checked_and_kept_on_error,
-        slices_leave_room_for_bounds,
-        presets_are_left_by_setting_a_slice,
-        a_refused_setting_changes_nothing,
-    }
-
-    fn slices_are_checked_and_kept_on_error() {
-        let mut cfg = Config::DEFAULT;
-        let vf = VfId::new(3).unwrap();
-        assert!(cfg.set_slice(vf, 100 * US).is_ok());
-        assert!(cfg.set_slice(vf, 1_000 * MS).is_ok());
-        let err = cfg.set_slice(vf, 99_999).unwrap_err();
-        assert_eq!(
-            (err.min, err.max, err.got),
-            (100_000, 1_000_000_000, 99_999)
-        );
-        assert!(cfg.set_slices(1_000 * MS + 1).is_err());
-        assert_eq!(cfg.slice(vf), 1_000 * MS);
-        assert_eq!(
-            format!("{err}"),
-            "slice (ns) 99999 is not in 100000..=1000000000"
-        );
-    }
-
-    fn slices_leave_room_for_bounds() {
-        let mut cfg = Config::DEFAULT;
-        let (f, g) = (VfId::new(0).unwrap(), VfId::new(1).unwrap());
-        let share = Share {
-            latency: Some(20 * MS),
-            ..Share::DEFAULT
-        };
-        cfg.set_share(f, share).unwrap();
-        let err = cfg.set_slice(g, 25 * MS).unwrap_err();
-        assert_eq!(err.max, 19_500 * US);
-        assert_eq!(cfg.slice(g), 6 * MS);
-        cfg.set_slice(g, err.max).unwrap();
-        assert!(cfg.set_slice(g, err.max + 1).is_err());
-        assert!(cfg
-            .set_share(
-                f,
-                Share {
-                    latency: Some(19 * MS),
-                    ..share
-                }
-            )
-            .is_err());
-        assert_eq!(cfg.share(f), share);
-        cfg.set_preset(Preset::Short, 16).unwrap();
-        assert_eq!(cfg.slice(g), MS);
-    }
-
-    fn presets_are_left_by_setting_a_slice() {
-        let mut cfg = Config::DEFAULT;
-        let vf = VfId::new(2).unwrap();
-        assert_eq!(cfg.preset(), Preset::Long);
-        for (count, ns) in [(0, 2 * MS), (8, 2 * MS), (16, MS)] {
-            cfg.set_preset(Preset::Short, count).unwrap();
-            assert_eq!((cfg.preset(), cfg.slice(vf)), (Preset::Short, ns));
-        }
-        assert!(cfg.set_slice(vf, 0).is_err());
-        assert_eq!(cfg.preset(), Preset::Short);
-        cfg.set_slice(vf, 3 * MS).unwrap();
-        assert_eq!(cfg.preset(), Preset::Own);
-        cfg.set_preset(Preset::Own, 16).unwrap();
-        assert_eq!(cfg.slice(vf), 3 * MS);
-        cfg.set_preset(Preset::Long, 16).unwrap();
-        assert_eq!(cfg, Config::DEFAULT);
-        // A promise that leaves no room for the preset keeps what is in force.
-        let share = Share {
-            latency: Some(5 * MS),
-            ..Share::DEFAULT
-        };
-        cfg.set_preset(Preset::Short, 2).unwrap();
-        cfg.set_share(vf, share).unwrap();
-        assert!(cfg.set_preset(Preset::Long, 2).is_err());
-        assert_eq!((cfg.preset(), cfg.slice(vf)), (Preset::Short, 2 * MS));
-    }
-
-    fn a_refused_setting_changes_nothing() {
-        let mut cfg = Config::DEFAULT;
-        assert!(cfg.set_watchdog(0).is_err());
-        assert!(cfg.set_full_access(20 * MS, 0).is_err());
-        assert!(cfg
-            .set_completion(Completion::Poll { interval: 0 })
-            .is_err());
-        assert!(cfg.set_irq_check(Ns::MAX).is_err());
-        assert!(cfg.set_gap_target(1).is_err());
-        assert!(cfg.set_housekeeping(1).is_err());
-        assert!(cfg.set_reset_poll(1).is_err());
-        assert!(cfg.set_work_bound(1).is_err());
-        assert!(cfg.set_pf_slice(1).is_err());
-        assert_eq!(cfg, Config::DEFAULT);
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -57,11 +57,12 @@ impl Engine {
         }
         self.phase = Phase::On;
         self.count = count;
+        self.cfg.forget_beyond(count);
         if self.cfg.preset() == Preset::Short {
             // Where promises leave no room for it, the slices stay.
             let _ = self.cfg.set_preset(Preset::Short, count);
-            self.parts.forget();
         }
+        self.parts.forget();
         self.dirty = u32::MAX >> (32 - u32::from(count));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
         VfId::all().for_each(|vf| self.holds.let_go(vf));
