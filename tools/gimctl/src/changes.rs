@@ -260,8 +260,10 @@ fn failed(writes: &[(Change, io::Error)]) -> anyhow::Error {
     let why = match Errno::from_io_error(e) {
         Some(Errno::ACCESS | Errno::PERM) => "this needs root; run it again with sudo".to_owned(),
         Some(Errno::NOENT) => format!("{} is missing: is the driver older?", change.path),
-        Some(Errno::RANGE) => "refused by the driver, whose reason is in the kernel log (what was set for VFs that are not enabled counts too)".to_owned(),
-        Some(Errno::INVAL) => "refused by the driver, which does not know this: is it older?".to_owned(),
+        Some(Errno::RANGE) => "refused by the driver, whose reason is in the kernel log".to_owned(),
+        Some(Errno::INVAL) => {
+            "refused by the driver, which does not know this: is it older?".to_owned()
+        }
         _ => e.to_string(),
     };
     anyhow!("{}: {why}", what.join(", "))

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Context, Result};
 use clap::Subcommand;
-use gimctl::changes::{changes, set, Change};
-use gimctl::settings::{Settings, VfSettings};
+use gimctl::changes::{changes as differs, set, Change};
+use gimctl::settings::Settings;
 use gimctl::sysfs::{Gpu, Sysfs};
 use gimctl::wanted::{Wanted, VERSION};
 use serde::Serialize;
@@ -68,8 +68,6 @@ struct Plan {
     gpu: Gpu,
     now: Settings,
     want: Settings,
-    /// VFs that will not be there any more: nobody could see what they are promised, yet it would count.
-    forget: Settings,
     force: bool,
 }
 
@@ -80,31 +78,12 @@ impl Plan {
         let count = want.vfs.unwrap_or(gpu.num_vfs);
         gpu.check_vfs(count, force)?;
         want.check_beside(&now)?;
-        let own = !now.is_preset() && !want.is_preset();
-        let shortest = now.slices().min().filter(|_| own);
-        let gone = now
-            .vf
-            .range(count..)
-            .map(|(n, vf)| (*n, nothing(vf, shortest)));
-        let forget = Settings {
-            vf: gone.collect(),
-            ..Settings::default()
-        };
         Ok(Self {
             gpu,
             now,
             want: want.clone(),
-            forget,
             force,
         })
-    }
-
-    fn foreseen(&self) -> Vec<Change> {
-        let mut now = self.now.clone();
-        let mut list = changes(&now, &self.forget);
-        now.vf.retain(|n, _| !self.forget.vf.contains_key(n));
-        list.extend(changes(&now, &self.want));
-        list
     }
 
     /// Does it; what was changed is in `done` also if something fails later.
@@ -113,30 +92,14 @@ impl Plan {
             vfs: self.want.vfs,
             ..Settings::default()
         };
-        let resize = changes(&self.now, &resize);
+        let resize = differs(&self.now, &resize);
         if let (false, Some(count)) = (resize.is_empty(), self.want.vfs) {
-            let forgotten = set(&self.gpu, &self.forget)?;
-            if let Err(e) = self.gpu.set_vfs(count, self.force) {
-                // Those that are still there have what they had.
-                let _ = set(&self.gpu, &self.now.clone().as_wanted());
-                return Err(e);
-            }
-            done.extend(forgotten);
+            // What VFs were promised that are not there any more the driver forgets.
+            self.gpu.set_vfs(count, self.force)?;
             done.extend(resize);
         }
         done.extend(set(&self.gpu, &self.want)?);
         Ok(())
-    }
-}
-
-/// No promise to a VF, and a slice that is in nobody's way.
-fn nothing(vf: &VfSettings, shortest: Option<u64>) -> VfSettings {
-    VfSettings {
-        slice_us: vf.slice_us.and(shortest),
-        weight: vf.weight.and(Some(100)),
-        min_permille: vf.min_permille.and(Some(0)),
-        cap_permille: vf.cap_permille.and(Some(1000)),
-        latency_us: vf.latency_us.and(Some(0)),
     }
 }
 
@@ -177,7 +140,7 @@ fn apply(sysfs: &Sysfs, file: &Path, dry_run: bool, force: bool, json: bool) -> 
         let mut changes = Vec::new();
         let result = match dry_run {
             true => {
-                changes = plan.foreseen();
+                changes = differs(&plan.now, &plan.want);
                 Ok(())
             }
             // One GPU's trouble is not another's.
