@@ -15,6 +15,7 @@ pub(crate) mod hold;
 mod irq;
 mod slow;
 mod tell;
+mod users;
 mod vfs;
 
 pub(crate) use self::irq::IrqHandler;
@@ -119,6 +120,8 @@ pub(crate) struct State {
     pub(crate) engine: KBox<Engine>,
     /// The framebuffer table while VFs are enabled.
     pub(crate) table: Option<Partition>,
+    /// The PCI functions of the VFs.
+    functions: users::Functions,
     /// What user space is still to be told.
     pub(crate) notices: KBox<Notices>,
     actions: KBox<Actions>,
@@ -187,6 +190,7 @@ impl Gpu {
                 state <- new_spinlock_irq!(State {
                     engine,
                     table: None,
+                    functions: users::Functions::NONE,
                     notices,
                     actions,
                     ih_read: 0,
@@ -220,6 +224,7 @@ impl Gpu {
     pub(crate) fn finish(&self) {
         self.hw.stop();
         self.flush_slow();
+        self.forget_functions();
     }
 
     /// The hardware.
@@ -283,6 +288,11 @@ impl Gpu {
                     Some(mask) => Some(Event::ResetSeen { read, mask }),
                 }
             }
+            Action::ReadUsers => {
+                return Some(Event::Users {
+                    mask: st.functions.in_use(),
+                })
+            }
             Action::Send { vf, words, valid } => {
                 trace::mailbox(this.id(), vf.raw().into(), 1, words[0], words[1]);
                 hal.send(hw, vf, words, valid);
@@ -332,7 +342,7 @@ struct Answers {
     first: usize,
 }
 
-/// Questions that are open at once: a status, resets, and messages of VFs that are heard again.
+/// Questions that are open at once: a status, resets, users, and messages of VFs that are heard again.
 const MAX_ANSWERS: usize = 20;
 
 impl Answers {

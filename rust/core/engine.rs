@@ -40,6 +40,7 @@ mod record;
 mod recover;
 mod schedule;
 mod settings;
+mod users;
 mod whole;
 
 pub use self::{
@@ -65,7 +66,8 @@ use self::{
     qos::Parts,
     reads::Reads,
     ready::Ready,
-    schedule::Slot, //
+    schedule::Slot,
+    users::Users, //
 };
 use super::{
     access::{
@@ -264,6 +266,8 @@ pub struct Engine {
     own_resets: u32,
     /// When RESET_NOTIFICATION is to be read at the latest, and when again if a reset is awaited.
     housekeeping_at: Ns,
+    /// Who has VFs open.
+    users: Users,
     /// Whose mailbox is looked at next, by number.
     listened: u8,
     reset_poll_at: Ns,
@@ -345,6 +349,7 @@ impl Engine {
             hold: 0,
             own_resets: 0,
             housekeeping_at: 0,
+            users: Users::NONE,
             listened: 0,
             reset_poll_at: 0,
             slot: Slot::NONE,
@@ -388,7 +393,7 @@ impl Engine {
     /// Takes an event at the time `now` and replaces the content of `out` by what is to be done.
     ///
     /// The actions are to be carried out in order, and what is read for [`Action::ReadStatus`],
-    /// [`Action::ReadResets`] and [`Action::Listen`] is to be fed in that order, before any other
+    /// [`Action::ReadResets`], [`Action::ReadUsers`] and [`Action::Listen`] is to be fed in that order, before any other
     /// event. After that the timer is to be armed to [`Self::deadline`].
     pub fn step(&mut self, now: Ns, ev: Event, out: &mut Actions) {
         out.clear();
@@ -425,6 +430,7 @@ impl Engine {
             Event::Message { vf, words } => self.message(vf, &words, out),
             Event::MessageAck(vf) => self.acknowledged(vf, out),
             Event::ResetSeen { read, mask } => self.reads_answer(read, mask, out),
+            Event::Users { mask } => self.users(mask, out),
             Event::Look => self.look(out),
             Event::WorkDone { work, ok } => self.work_done(work, ok, out),
             Event::Enable { count } => self.enable(count),

@@ -100,6 +100,11 @@ pub enum Event {
         /// One bit per VF; 0 if there was none.
         mask: u32,
     },
+    /// Somebody has these VFs open; answers [`Action::ReadUsers`].
+    Users {
+        /// One bit per VF.
+        mask: u32,
+    },
     /// Somebody has to know at once which VFs were reset: RESET_NOTIFICATION is read, unless the GPU
     /// is away or gone.
     Look,
@@ -191,6 +196,8 @@ pub enum Action {
     /// Read RESET_NOTIFICATION now; feed [`Event::ResetSeen`] with this number, whatever
     /// was read, or [`Event::Gone`] if the GPU does not answer.
     ReadResets(u64),
+    /// Look who has VFs open: feed [`Event::Users`].
+    ReadUsers,
     /// Send a message to a VF; an unacknowledged one is overwritten.
     Send {
         /// To whom.
@@ -330,6 +337,8 @@ pub enum ResetReason {
     HostRequest,
     /// The whole GPU is reset.
     GpuReset,
+    /// Nobody has it open any more, and it was not reset when it was closed.
+    Abandoned,
 }
 
 impl ResetReason {
@@ -342,6 +351,7 @@ impl ResetReason {
             Self::GuestFlr => "guest-flr",
             Self::HostRequest => "host-request",
             Self::GpuReset => "gpu-reset",
+            Self::Abandoned => "abandoned",
         }
     }
 }

@@ -88,7 +88,7 @@ impl What {
         Some(match *note {
             Note::Guard { vf, limit, act } => (Some(vf), Self::Guard { limit, act }),
             Note::Reset { vf, reason } => match reason {
-                ResetReason::Hang | ResetReason::FullAccessTimeout => {
+                ResetReason::Hang | ResetReason::FullAccessTimeout | ResetReason::Abandoned => {
                     (Some(vf), Self::Reset(reason))
                 }
                 // Drivers and VMMs reset all the time, the operator knows of his own resets, and

@@ -181,6 +181,17 @@ bool gim_pci_gone(struct pci_dev *dev)
 }
 
 /**
+ * gim_pci_is_enabled() - whether a driver has enabled a function
+ * @dev: device
+ *
+ * Return: true from pci_enable_device() to pci_disable_device().
+ */
+bool gim_pci_is_enabled(struct pci_dev *dev)
+{
+	return pci_is_enabled(dev);
+}
+
+/**
  * gim_pci_domain() - PCI domain of a device
  * @dev: device
  *

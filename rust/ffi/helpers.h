@@ -15,6 +15,7 @@ int gim_pci_try_reset_with_vfs(struct pci_dev *pf);
 void gim_pci_link_vfs(struct pci_dev *pf);
 void gim_pci_silence(struct pci_dev *pf);
 bool gim_pci_gone(struct pci_dev *dev);
+bool gim_pci_is_enabled(struct pci_dev *dev);
 struct pci_dev *gim_pci_get_vf(struct pci_dev *pf, unsigned int n);
 int gim_pci_domain(struct pci_dev *dev);
 bool gim_capable(void);

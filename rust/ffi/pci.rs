@@ -29,6 +29,7 @@ mod c {
         pub(super) fn gim_pci_link_vfs(pf: *mut pci_dev);
         pub(super) fn gim_pci_silence(pf: *mut pci_dev);
         pub(super) fn gim_pci_gone(dev: *mut pci_dev) -> bool;
+        pub(super) fn gim_pci_is_enabled(dev: *mut pci_dev) -> bool;
         pub(super) fn gim_pci_try_reset_with_vfs(pf: *mut pci_dev) -> kernel::ffi::c_int;
         pub(super) fn gim_capable() -> bool;
         pub(super) fn gim_pci_domain(dev: *mut pci_dev) -> kernel::ffi::c_int;
@@ -269,7 +270,16 @@ impl Drop for Claim {
 /// Points to a valid `struct pci_dev` of which this value owns a reference.
 pub(crate) struct VfDevice(NonNull<bindings::pci_dev>);
 
+// SAFETY: A reference to a device belongs to no thread.
+unsafe impl Send for VfDevice {}
+
 impl VfDevice {
+    /// Whether a driver has enabled the function, as VFIO does while it is open. From interrupts too.
+    pub(crate) fn is_enabled(&self) -> bool {
+        // SAFETY: The device is valid by the invariant; a counter is read.
+        unsafe { c::gim_pci_is_enabled(self.0.as_ptr()) }
+    }
+
     /// Resets the function (FLR) and restores its configuration. Sleeps at least 100 ms.
     ///
     /// Fails with `EAGAIN` while somebody else holds the device's lock.

@@ -217,6 +217,7 @@ impl Gpu {
         Self::feed(self.as_arc_borrow(), &mut st, Event::Arrive);
         let count = st.engine.count();
         drop(st);
+        self.find_functions();
         dev_info!(self.hw.pf.get(), "{count} VFs taken over\n");
         true
     }

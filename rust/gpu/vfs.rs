@@ -80,6 +80,7 @@ impl Gpu {
             self.stop();
             return done;
         }
+        self.find_functions();
         let first = first_vfs(1).find_map(|vf| table.vf(vf));
         let each = first.map_or(0, |part| part.size() >> 20);
         dev_info!(dev, "{count} VFs enabled, {each} MiB of framebuffer each\n");
@@ -156,6 +157,7 @@ impl Gpu {
 
     /// Silences the mailboxes and zeroes what the VFs leave behind.
     fn clean_up(self: &Arc<Self>) {
+        self.forget_functions();
         let Some(table) = self.with(|st| st.table) else {
             return;
         };

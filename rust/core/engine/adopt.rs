@@ -144,6 +144,7 @@ impl Engine {
 
     /// The host wants to fill a VF.
     pub(super) fn adopt(&mut self, vf: VfId, out: &mut Actions) {
+        self.users.forget(vf);
         if self.adoption(vf) == Adoption::Waiting {
             // One answer will do for both.
             self.stats.stray = self.stats.stray.saturating_add(1);

@@ -64,6 +64,7 @@ impl Engine {
         }
         self.parts.forget();
         self.dirty = u32::MAX >> (32 - u32::from(count));
+        VfId::all().for_each(|vf| self.users.forget(vf));
         (self.active, self.paused, self.pausing) = (0, 0, 0);
         VfId::all().for_each(|vf| self.holds.let_go(vf));
         self.adoptions = Adoptions::NONE;

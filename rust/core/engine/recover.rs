@@ -54,14 +54,22 @@ impl Engine {
         // After its guest's own reset the seat is empty, unless that may have come before LOAD.
         let own = reason != ResetReason::GuestFlr || (engaged && self.doubt.is_about(vf));
         out.push(Action::Note(Note::Reset { vf, reason }));
-        // A VMM resets the function several times whenever a VM starts: that is no offence.
-        if !matches!(reason, ResetReason::HostRequest | ResetReason::GuestFlr) {
+        // A VMM resets the function several times whenever a VM starts: that is no offence. Nor is how
+        // it ends.
+        if !matches!(
+            reason,
+            ResetReason::HostRequest | ResetReason::GuestFlr | ResetReason::Abandoned
+        ) {
             self.spend(vf, Limit::Resets, 1);
         }
+        self.users.forget(vf);
         self.keep_request(vf, reason);
         let told = matches!(
             reason,
-            ResetReason::Hang | ResetReason::FullAccessTimeout | ResetReason::HostRequest
+            ResetReason::Hang
+                | ResetReason::FullAccessTimeout
+                | ResetReason::HostRequest
+                | ResetReason::Abandoned
         );
         let wait = if told { self.ready_wait(vf) } else { 0 };
         let each = self.vf(vf);
@@ -378,6 +386,7 @@ impl Engine {
             self.housekeeping_at = now.saturating_add(self.cfg.housekeeping());
             self.read_resets(out);
             self.listen_to_next(out);
+            out.push(Action::ReadUsers);
         }
         if self.own_resets != 0 && now >= self.reset_poll_at {
             let wait = match self.blocked {

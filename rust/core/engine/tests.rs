@@ -42,6 +42,7 @@ mod leave;
 mod prepare;
 mod reads;
 mod ready;
+mod users;
 
 /// An engine on hardware that completes every command after 10 us, and is read at once.
 struct Bench {

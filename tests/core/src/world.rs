@@ -138,6 +138,8 @@ pub struct World {
     pub leaving: bool,
     /// How often another has come.
     pub lives: u64,
+    /// VFs that somebody has open, a bit each.
+    pub users: u32,
     /// VFs that are adopted are filled, or given up, at random.
     pub fills: bool,
     /// What [`Action::Restored`] said last.
@@ -175,6 +177,7 @@ impl World {
             detachments: 0,
             leaving: false,
             lives: 0,
+            users: u32::MAX,
             fills: true,
             restored: None,
             unread: [None; MAX_VFS],

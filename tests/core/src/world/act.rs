@@ -3,7 +3,7 @@
 //! What the engine orders, done: by the GPU, by slow work that ends some time, and by guests who hear.
 
 use gim_core::{
-    event::{Action, Event, StatusSource, Work},
+    event::{Action, Event, Note, ResetReason, StatusSource, Work},
     types::{MS, US},
 };
 
@@ -14,6 +14,14 @@ impl World {
         self.referee
             .action(self.now, &action, &self.engine, &mut self.gpu)?;
         match action {
+            Action::Note(Note::Reset {
+                vf,
+                reason: ResetReason::Abandoned,
+            }) if self.users & vf.bit() != 0 => {
+                return Err(format!(
+                    "{vf:?} is taken for abandoned, but somebody has it open"
+                ));
+            }
             Action::Command(cmd) => {
                 let issued = self.gpu.issue(self.now, cmd, &mut self.rng);
                 if let Some(what) = issued.violation {
@@ -34,6 +42,7 @@ impl World {
                 let mask = self.gpu.read_resets();
                 self.answers.push_back(Event::ResetSeen { read, mask });
             }
+            Action::ReadUsers => self.answers.push_back(Event::Users { mask: self.users }),
             Action::Send { vf, words, .. } => {
                 let n = vf.index();
                 if let Some(guest) = self.guests.get_mut(n) {

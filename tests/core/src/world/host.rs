@@ -89,7 +89,7 @@ impl World {
         let again = self.rng.within(MS..200 * MS);
         self.plan(again, Coming::Host);
         let n = self.rng.within(0..self.guests.len() as u64) as usize;
-        match self.rng.within(0..29) {
+        match self.rng.within(0..30) {
             0 => self.feed(Event::Pause(vf(n))),
             1 => {
                 let (vf, ns) = (vf(n), self.rng.within(MS..2000 * MS));
@@ -132,6 +132,10 @@ impl World {
             }
             18 => self.feed(Event::Look),
             26..=28 => self.leave(),
+            29 => {
+                self.users ^= vf(n).bit();
+                Ok(())
+            }
             14 => self.feed(Event::PauseAll),
             15..=16 => self.feed(Event::ResumeAll),
             17 => {
