@@ -41,6 +41,8 @@ pub struct Summary {
     pub detachments: u64,
     /// How often the driver was replaced.
     pub lives: u64,
+    /// VFs that were closed without a reset, and were reset for it.
+    pub abandoned: u64,
 }
 
 /// The seed: GIM_SEED, or the time of day.
@@ -104,6 +106,7 @@ fn episode(number: u64, mut rng: Rng, events: u64, sum: &mut Summary) -> Verdict
     sum.failures += world.engine.gpu_stats(world.now).failures;
     sum.detachments += world.detachments;
     sum.lives += world.lives;
+    sum.abandoned += world.abandoned;
     for (sum, each) in sum.adoptions.iter_mut().zip(world.referee.adoptions) {
         *sum += each;
     }

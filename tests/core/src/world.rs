@@ -140,6 +140,8 @@ pub struct World {
     pub lives: u64,
     /// VFs that somebody has open, a bit each.
     pub users: u32,
+    /// How often one that nobody had open any more was reset for it.
+    pub abandoned: u64,
     /// VFs that are adopted are filled, or given up, at random.
     pub fills: bool,
     /// What [`Action::Restored`] said last.
@@ -178,6 +180,7 @@ impl World {
             leaving: false,
             lives: 0,
             users: u32::MAX,
+            abandoned: 0,
             fills: true,
             restored: None,
             unread: [None; MAX_VFS],

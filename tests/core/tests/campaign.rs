@@ -16,6 +16,7 @@ fn a_million_events() {
             assert!(events < 1_000_000 || sum.adoptions.iter().all(|&n| n > 0));
             assert!(events < 1_000_000 || sum.detachments > 0);
             assert!(events < 1_000_000 || sum.lives > 0);
+            assert!(events < 1_000_000 || sum.abandoned > 0);
         }
         Err(e) => panic!("{e}"),
     }

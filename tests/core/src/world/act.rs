@@ -17,10 +17,11 @@ impl World {
             Action::Note(Note::Reset {
                 vf,
                 reason: ResetReason::Abandoned,
-            }) if self.users & vf.bit() != 0 => {
-                return Err(format!(
-                    "{vf:?} is taken for abandoned, but somebody has it open"
-                ));
+            }) => {
+                if self.users & vf.bit() != 0 {
+                    return Err(format!("{vf:?} is reset, but somebody has it open"));
+                }
+                self.abandoned += 1;
             }
             Action::Command(cmd) => {
                 let issued = self.gpu.issue(self.now, cmd, &mut self.rng);
