@@ -4,15 +4,21 @@
 //! Nothing here insists on a file that a future or past driver may lack: a missing attribute is
 //! `None`, an unknown key of a `stats` file is kept as it is.
 
+mod file;
+mod orders;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{bail, Context, Result};
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::file::{chosen, is_pci_address, parse_stats};
+pub(crate) use self::file::{link_name, read_number, read_text};
+use self::file::{read_choice, read_stats};
 use crate::holder::{Holder, Holders};
 
 /// The numbers of VFs into which a GPU can be divided; 0 takes all VFs away.
@@ -285,201 +291,6 @@ impl Gpu {
             vf.holder = holders.of(&vf.files).cloned();
         }
     }
-
-    /// Enables `count` VFs, or takes all away with 0.
-    ///
-    /// Refuses what [`Self::check_vfs`] does. Returns the count that was in force before.
-    pub fn set_vfs(&self, count: u32, force: bool) -> Result<u32> {
-        self.check_vfs(count, force)?;
-        if count == self.num_vfs {
-            return Ok(self.num_vfs);
-        }
-        if self.num_vfs != 0 {
-            // The PCI core refuses to go from one count to another without passing through 0.
-            self.write_numvfs(0)?;
-        }
-        if count != 0 {
-            self.write_numvfs(count)?;
-        }
-        Ok(self.num_vfs)
-    }
-
-    /// Refuses counts outside [`VF_COUNTS`] and, unless `force`, to take away VFs that guests use.
-    pub fn check_vfs(&self, count: u32, force: bool) -> Result<()> {
-        self.check_count(count)?;
-        if count != self.num_vfs {
-            let busy: Vec<String> = self
-                .vfs
-                .iter()
-                .filter(|vf| vf.in_use())
-                .map(|vf| {
-                    let state = vf.state.as_deref().unwrap_or("?");
-                    format!(
-                        "VF {} ({}) is {state}",
-                        vf.index,
-                        vf.pci.as_deref().unwrap_or("?")
-                    )
-                })
-                .collect();
-            if !busy.is_empty() && !force {
-                bail!(
-                    "VFs of GPU {} are in use: {}; shut their VMs down first (--force pulls the GPU from under them)",
-                    self.pci,
-                    busy.join(", ")
-                );
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets whether the time of an idle VF is given away: `strict` or `work-conserving`.
-    pub fn set_mode(&self, mode: &str) -> Result<()> {
-        let path = self.dir.join("gim/mode");
-        fs::write(&path, format!("{mode}\n"))
-            .with_context(|| format!("cannot set mode {mode} ({})", path.display()))
-    }
-
-    /// Orders `pause`, `resume` or (of a VF) `reset`, and returns when it is done.
-    ///
-    /// Without a VF, the order is for the scheduler as a whole.
-    pub fn order(&self, vf: Option<u32>, order: &str) -> Result<()> {
-        let (path, whom) = match vf {
-            None => (self.dir.join("gim/control"), "the scheduler".to_owned()),
-            Some(n) if n < self.num_vfs => {
-                let path = format!("sriov_admin/vf{}/control", n + 1);
-                (self.dir.join(path), format!("VF {n}"))
-            }
-            Some(n) => bail!(
-                "GPU {} has no VF {n}; it has {} VFs, counted from 0",
-                self.pci,
-                self.num_vfs
-            ),
-        };
-        fs::write(&path, format!("{order}\n")).map_err(|e| {
-            let why = match e.raw_os_error() {
-                Some(EACCES | EPERM) => "this needs root; run it again with sudo".to_owned(),
-                Some(ETIMEDOUT) => "it takes too long; nothing was changed".to_owned(),
-                Some(ECANCELED) => "somebody else has ordered otherwise meanwhile".to_owned(),
-                Some(EIO) => {
-                    "the reset has failed, or the VF is quarantined; see the kernel log".to_owned()
-                }
-                Some(ENOENT) => format!("{} is missing: is the driver older?", path.display()),
-                _ => e.to_string(),
-            };
-            anyhow!("cannot {order} {whom} of GPU {}: {why}", self.pci)
-        })
-    }
-
-    /// Has the driver leave its VFs to the next one when it is unloaded, or take them with it.
-    pub fn hand_over(&self, on: bool) -> Result<()> {
-        let path = self.dir.join("gim/handover");
-        fs::write(&path, format!("{}\n", u8::from(on))).map_err(|e| {
-            let why = match e.raw_os_error() {
-                Some(EACCES | EPERM) => "this needs root; run it again with sudo".to_owned(),
-                Some(ENODEV) => {
-                    "gim_seam, which keeps what the next gim must know, is not loaded; run: modprobe gim_seam".to_owned()
-                }
-                Some(EBUSY) => "a VF is being saved, restored or tracked; let that end first".to_owned(),
-                Some(ENOENT) => format!("{} is missing: is the driver older?", path.display()),
-                _ => e.to_string(),
-            };
-            anyhow!("the VFs of GPU {} cannot be handed over: {why}", self.pci)
-        })
-    }
-
-    fn check_count(&self, count: u32) -> Result<()> {
-        if count != 0 && !VF_COUNTS.contains(&count) {
-            bail!("{count} VFs are not possible; allowed are 1, 2, 4, 8, 16, or 0 to disable");
-        }
-        if self.total_vfs != 0 && count > self.total_vfs {
-            bail!(
-                "GPU {} has {} VFs at most, {count} were asked for",
-                self.pci,
-                self.total_vfs
-            );
-        }
-        Ok(())
-    }
-
-    fn write_numvfs(&self, count: u32) -> Result<()> {
-        let path = self.dir.join("sriov_numvfs");
-        fs::write(&path, format!("{count}\n")).map_err(|e| {
-            let why = match e.raw_os_error() {
-                Some(EACCES | EPERM) => "this needs root; run it again with sudo".to_owned(),
-                Some(EBUSY) => "VFs are in use (EBUSY); shut down the VMs that hold them, or unbind them from their driver".to_owned(),
-                Some(ENOSYS | ENOENT) => "the device offers no SR-IOV, or it is switched off in the firmware".to_owned(),
-                Some(ENOMEM | ENOSPC) => format!("{e}; there is not enough PCI address space or bus numbers for the VFs (try the kernel parameter pci=realloc)"),
-                Some(EINVAL | ERANGE) => format!("the driver refused {count} VFs; see the kernel log"),
-                _ => e.to_string(),
-            };
-            anyhow!("cannot set {count} VFs on GPU {}: {why}", self.pci)
-        })
-    }
-}
-
-// Values of x86 and every other architecture with generic error numbers.
-const EPERM: i32 = 1;
-const ENOENT: i32 = 2;
-const EIO: i32 = 5;
-const ENOMEM: i32 = 12;
-const EACCES: i32 = 13;
-const EBUSY: i32 = 16;
-const ENODEV: i32 = 19;
-const EINVAL: i32 = 22;
-const ENOSPC: i32 = 28;
-const ERANGE: i32 = 34;
-const ENOSYS: i32 = 38;
-const ETIMEDOUT: i32 = 110;
-const ECANCELED: i32 = 125;
-
-/// Whether `name` is a full PCI address such as `0000:03:00.0`.
-pub fn is_pci_address(name: &str) -> bool {
-    let hex = |s: &str, n: usize| s.len() >= n && s.bytes().all(|b| b.is_ascii_hexdigit());
-    let parts: Vec<&str> = name.split([':', '.']).collect();
-    matches!(parts.as_slice(), [d, b, s, f]
-        if name.matches(':').count() == 2 && hex(d, 4) && hex(b, 2) && hex(s, 2) && hex(f, 1))
-}
-
-/// Parses a `stats` file: one `key value` a line; numbers become numbers, the rest stays text.
-pub fn parse_stats(text: &str) -> Stats {
-    text.lines()
-        .filter_map(|line| line.trim().split_once(char::is_whitespace))
-        .map(|(key, value)| {
-            let value = value.trim();
-            let parsed = value
-                .parse::<u64>()
-                .map_or_else(|_| Value::from(value), Value::from);
-            (key.trim_end_matches(':').to_owned(), parsed)
-        })
-        .collect()
-}
-
-/// The entry in brackets of `rr [qos]`, or the whole text where there are no brackets.
-pub fn chosen(text: &str) -> &str {
-    match (text.find('['), text.find(']')) {
-        (Some(a), Some(b)) if a < b => &text[a + 1..b],
-        _ => text,
-    }
-}
-
-pub(crate) fn read_text(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn read_choice(path: &Path) -> Option<String> {
-    read_text(path).map(|text| chosen(&text).to_owned())
-}
-
-pub(crate) fn read_number(path: &Path) -> Option<u64> {
-    read_text(path)?.parse().ok()
-}
-
-fn read_stats(path: &Path) -> Stats {
-    read_text(path)
-        .map(|text| parse_stats(&text))
-        .unwrap_or_default()
 }
 
 /// The files by which a VFIO device can be opened: that of its group, and its own.
@@ -494,52 +305,4 @@ fn vfio_files(group: Option<&str>, device: Option<&Path>) -> Vec<PathBuf> {
         .into_iter()
         .chain(own.map(|name| dir.join("devices").join(name)))
         .collect()
-}
-
-pub(crate) fn link_name(path: &Path) -> Option<String> {
-    let target = fs::read_link(path).ok()?;
-    Some(target.file_name()?.to_string_lossy().into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses() {
-        assert!(is_pci_address("0000:03:00.0"));
-        assert!(is_pci_address("10000:03:1f.7"));
-        for bad in [
-            "module",
-            "bind",
-            "03:00.0",
-            "0000:03:00",
-            "0000.03.00:0",
-            "0000:0g:00.0",
-            "",
-        ] {
-            assert!(!is_pci_address(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn stats_keep_what_they_do_not_know() {
-        let s = parse_stats("run_ns 12\nnew_thing: 7\nlast_error none yet\nrubbish\n\n");
-        assert_eq!(s["run_ns"], 12);
-        assert_eq!(s["new_thing"], 7);
-        assert_eq!(s["last_error"], "none yet");
-        assert_eq!(s.len(), 3);
-        assert_eq!(
-            s.keys().collect::<Vec<_>>(),
-            ["run_ns", "new_thing", "last_error"]
-        );
-    }
-
-    #[test]
-    fn choices() {
-        assert_eq!(chosen("[rr] qos"), "rr");
-        assert_eq!(chosen("strict [work-conserving]"), "work-conserving");
-        assert_eq!(chosen("rr"), "rr");
-        assert_eq!(chosen("]odd["), "]odd[");
-    }
 }
