@@ -21,9 +21,9 @@ t "the GPU has no VFs" says_that "^gim_gpu_vfs{gpu=\"$PF\"} 0"
 vfs_on() { numvfs 2 && bind 0 && bind 1; }
 t "VFs are enabled" vfs_on
 t "VF1 is free" says_that '^gim_vf_state\{.*state="available",vf="1"\} 1'
-vf-client --pci "$(vf 0)" run --seconds 0 --seed 0 > /tmp/c0 2>&1 &
+vf-client --pci "$(vf 0)" run --seconds 0 --patience 60 --seed 0 > /tmp/c0 2>&1 &
 c0=$!
-vf-client --pci "$(vf 1)" run --seconds 0 --seed 1 > /tmp/c1 2>&1 &
+vf-client --pci "$(vf 1)" run --seconds 0 --patience 60 --seed 1 > /tmp/c1 2>&1 &
 c1=$!
 both() { is_state vf1 active && is_state vf2 active; }
 wait_for 20 both
