@@ -216,13 +216,10 @@ unsafe extern "C" fn close_device(vdev: *mut raw::vfio_device) {
     // That has reset the function, without a word to its driver; unless somebody had the lock of it or of
     // its bridge, as when another VF was closed at the same moment. It must not work on for a dead guest.
     if missed {
-        // Signals do not matter: there is no user any more, and who was killed may have some left.
         // SAFETY: The device is ours until `remove`, which waits for this.
-        let _ = retry(
-            EAGAIN.to_errno(),
-            || false,
-            || unsafe { bindings::pci_try_reset_function(pdev) },
-        );
+        let reset = || unsafe { bindings::pci_try_reset_function(pdev) };
+        // Signals do not matter: there is no user any more, and who was killed may have some left.
+        let _ = retry(EAGAIN.to_errno(), || false, reset);
     }
     this.was_reset();
 }
