@@ -393,8 +393,8 @@ impl Engine {
     /// Takes an event at the time `now` and replaces the content of `out` by what is to be done.
     ///
     /// The actions are to be carried out in order, and what is read for [`Action::ReadStatus`],
-    /// [`Action::ReadResets`], [`Action::ReadUsers`] and [`Action::Listen`] is to be fed in that order, before any other
-    /// event. After that the timer is to be armed to [`Self::deadline`].
+    /// [`Action::ReadResets`], [`Action::ReadUsers`] and [`Action::Listen`] is to be fed in that order,
+    /// before any other event. After that the timer is to be armed to [`Self::deadline`].
     pub fn step(&mut self, now: Ns, ev: Event, out: &mut Actions) {
         out.clear();
         if self.has_left() && !matches!(ev, Event::Stay | Event::Arrive) {

@@ -37,6 +37,8 @@ t "gim comes again" load guard=0
 numvfs 4
 t "VFs are bound again" bind_both
 run_tests --only becomes
+# Its driver has seen to that, not gim later.
+t "no VF was left without a reset" sh -c "! dmesg | grep 'is reset: Abandoned'"
 t "no protocol violation" test "$(referee get violations)" = 0
 t "VFs are disabled" wait_for 10 numvfs 0
 t "the others go first" rmmod gim_vfio_pci gim gim_seam

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `gimctl metrics`: once to standard output, or to whoever asks by HTTP.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
 use std::thread;
 
 use anyhow::{anyhow, bail, Context, Result};
@@ -56,24 +57,32 @@ fn serve(sysfs: &Sysfs, proc: &Path, address: SocketAddr) -> Result<()> {
     let server = Server::http(address).map_err(|e| anyhow!("cannot listen on {address}: {e}"))?;
     let server = Arc::new(server);
     eprintln!("metrics at http://{}/metrics", server.server_addr());
-    let worker = || -> Result<()> {
-        loop {
-            let request = server.recv().context("cannot take requests")?;
-            // Whoever asked may have gone.
-            let _ = answer(sysfs, proc, request);
-        }
-    };
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(worker)).collect();
-        let mut ends = workers.into_iter().map(thread::ScopedJoinHandle::join);
-        match ends.find(|end| !matches!(end, Ok(Ok(())))) {
-            Some(Ok(end)) => end,
-            _ => bail!("a thread that serves has failed"),
-        }
-    })
+    let (ended, ends) = mpsc::channel();
+    for _ in 0..WORKERS {
+        let (server, ended) = (server.clone(), ended.clone());
+        let (sysfs, proc) = (sysfs.clone(), proc.to_owned());
+        // The first that ends ends the program, which waits for nobody.
+        thread::spawn(move || ended.send(take_requests(&server, &sysfs, &proc)));
+    }
+    drop(ended);
+    match ends.recv() {
+        Ok(e) => Err(e).context("cannot take requests"),
+        Err(_) => bail!("all threads that serve have failed"),
+    }
 }
 
-fn answer(sysfs: &Sysfs, proc: &Path, request: Request) -> std::io::Result<()> {
+/// Serves until that fails.
+fn take_requests(server: &Server, sysfs: &Sysfs, proc: &Path) -> io::Error {
+    loop {
+        match server.recv() {
+            // Whoever asked may have gone.
+            Ok(request) => drop(answer(sysfs, proc, request)),
+            Err(e) => return e,
+        }
+    }
+}
+
+fn answer(sysfs: &Sysfs, proc: &Path, request: Request) -> io::Result<()> {
     let (status, kind, body) = match (request.method(), request.url()) {
         (Method::Get | Method::Head, "/metrics") => match scrape(sysfs, proc) {
             Ok(text) => (200, metrics::CONTENT_TYPE, text),

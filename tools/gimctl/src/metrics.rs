@@ -278,3 +278,19 @@ fn with<'a>(labels: &Labels, more: impl IntoIterator<Item = (&'static str, &'a s
     labels.extend(more.into_iter().map(|(k, v)| (k, v.to_owned())));
     labels
 }
+
+#[cfg(test)]
+mod tests {
+    use gim_core::vf::VfState;
+
+    use super::*;
+
+    #[test]
+    fn the_driver_has_these_states() {
+        assert_eq!(VF_STATES, VfState::ALL.map(VfState::name));
+        let driver = include_str!("../../../rust/sysfs/gpu.rs");
+        let (_, names) = driver.split_once("fn phase_name").unwrap();
+        let names: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
+        assert_eq!(names, GPU_STATES);
+    }
+}
