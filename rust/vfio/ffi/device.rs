@@ -182,7 +182,7 @@ fn reset_ioctl() -> u32 {
     kernel::ioctl::_IO(raw::VFIO_TYPE.into(), raw::VFIO_BASE + 11)
 }
 
-/// Whether the user wants to be asked.
+/// Whether a signal waits: the user is not to be kept.
 fn interrupted() -> bool {
     kernel::current!().signal_pending()
 }
